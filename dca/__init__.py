@@ -1,0 +1,1 @@
+"""Deliberative credit assignment for reasoning models."""

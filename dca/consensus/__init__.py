@@ -1,0 +1,1 @@
+"""Consensus over differing segmentations: pure functions on flat numpy arrays."""

@@ -1,0 +1,1 @@
+"""The words of deliberative credit assignment: standard library only. Start here."""

@@ -1,0 +1,1 @@
+"""Files in and out: readers of rollout formats, writers of training formats."""

@@ -1,0 +1,1 @@
+"""I/O to reviewers: rules, model providers, replay."""

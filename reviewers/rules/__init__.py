@@ -1,0 +1,1 @@
+"""The offline panel: four deterministic reviewers that read the text."""

@@ -1,0 +1,1 @@
+"""I/O to the database: typed mappings, migrations, plain functions per table group."""

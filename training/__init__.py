@@ -1,0 +1,1 @@
+"""From consensus to gradients: credit (numpy), objectives and trainers (torch)."""

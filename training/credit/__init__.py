@@ -1,0 +1,1 @@
+"""Credit assigners: pure functions from a group to per-token credit."""

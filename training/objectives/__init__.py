@@ -1,0 +1,1 @@
+"""Differentiable objectives: log-probabilities and stored columns to a loss."""
