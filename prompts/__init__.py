@@ -1,1 +1,1 @@
-"""The prompts, one Markdown file each, and their loader."""
+"""The words that reviewers are asked with: one Markdown file per prompt, and their loader."""

@@ -57,7 +57,7 @@ class AgreedSpan:
     label: str | None
     """The winning label when agreed or thin; ``None`` when disputed or uncovered."""
     share: float
-    """The winning label when agreed or thin, else ``None``."""
+    """Weighted share of the leading label, averaged over characters, in [0, 1]."""
     shares: Mapping[str, float]
     """Weighted share per label that got a vote."""
     votes: Mapping[str, str]

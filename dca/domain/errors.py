@@ -31,6 +31,8 @@ this tree is a bug and exits 1.
 
 from typing import ClassVar
 
+from dca.domain.review import Usage
+
 
 class DcaError(Exception):
     """Base of all expected errors."""
@@ -94,7 +96,20 @@ class SchemaOutdated(StoreError):
 
 
 class ReviewError(DcaError):
-    """One reviewer could not answer for one rollout."""
+    """One reviewer could not answer for one rollout.
+
+    Attributes:
+        usage: What the call cost; kept because a useless reply is billed too.
+        raw: The reply as it came, ``""`` when there was none.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, usage: Usage | None = None, raw: str = ""
+    ) -> None:
+        """Keep ``usage`` and ``raw`` for the abstention that the panel stores."""
+        super().__init__(message, hint=hint)
+        self.usage = usage or Usage()
+        self.raw = raw
 
 
 class ReviewerUnavailable(ReviewError):

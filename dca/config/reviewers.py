@@ -1,0 +1,139 @@
+"""The kinds of reviewers that ``[reviewers.NAME]`` can describe, and which keys fit which."""
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+"""Environment variables in capitals only: every provider's key has small letters or dashes."""
+LONGEST_WORD = 24
+"""A longer name without an underscore is a key pasted by mistake."""
+
+
+class Table(BaseModel):
+    """A table of ``dca.toml``: frozen, unknown keys refused, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def variable_name(name: str) -> str:
+    """Return ``name`` when it can name an environment variable; never repeat it in the error."""
+    is_word = NAME_OF_VARIABLE.fullmatch(name) is not None
+    if not is_word or ("_" not in name and len(name) > LONGEST_WORD):
+        raise ValueError(
+            "must be the NAME of an environment variable in capitals, never a key itself"
+        )
+    return name
+
+
+def server_url(url: str) -> str:
+    """Return ``url`` when it is an http(s) address without a user name or password."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with http:// or https:// and name a server")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user name or password; name the key with api_key_env")
+    return url
+
+
+VariableName = Annotated[str, AfterValidator(variable_name)]
+ServerUrl = Annotated[str, AfterValidator(server_url)]
+Word = Annotated[str, Field(min_length=1)]
+Rule = Literal["arithmetic", "dataflow", "revision", "novelty"]
+
+
+class RulesReviewer(Table):
+    """A deterministic rule that reads the text: no key, no network."""
+
+    kind: Literal["rules"] = "rules"
+    rule: Rule
+    """Which rule."""
+
+
+class ModelReviewer(Table):
+    """What every language model reviewer can be told."""
+
+    model: Word
+    """Model name, as the server knows it."""
+    protocol: Literal["units", "quotes"] = "units"
+    """How it marks steps: ranges of numbered units, or quotes of the text."""
+    outcome: Literal["aware", "blind"] = "aware"
+    """Whether it is told the reward and the reference answer."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature; left out of the request when not set."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 16384
+    """Longest reply, reasoning included."""
+    timeout: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds for one request."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 4
+    """Further tries after a transport fault or a rate limit."""
+
+
+class OpenAIReviewer(ModelReviewer):
+    """A model of OpenAI."""
+
+    kind: Literal["openai"] = "openai"
+    family: Word = "openai"
+    """Reviewers of one family count as partly the same voice."""
+    api_key_env: VariableName = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key."""
+    base_url: ServerUrl | None = None
+    """Another address, for a gateway."""
+    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"
+    """What the server is asked to hold the reply to."""
+
+
+class AnthropicReviewer(ModelReviewer):
+    """A model of Anthropic."""
+
+    kind: Literal["anthropic"] = "anthropic"
+    family: Word = "anthropic"
+    """Reviewers of one family count as partly the same voice."""
+    api_key_env: VariableName = "ANTHROPIC_API_KEY"
+    """Name of the environment variable that holds the key."""
+    base_url: ServerUrl | None = None
+    """Another address, for a gateway."""
+
+
+class CompatibleReviewer(ModelReviewer):
+    """Any server that speaks OpenAI's chat protocol: vLLM, SGLang, llama.cpp, gateways."""
+
+    kind: Literal["openai-compatible"] = "openai-compatible"
+    base_url: ServerUrl
+    """Address up to and including ``/v1``."""
+    family: Word
+    """Reviewers of one family count as partly the same voice: name the base model."""
+    api_key_env: VariableName | None = None
+    """Name of the environment variable that holds the key; not set: no key is sent."""
+    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"
+    """What the server is asked to hold the reply to."""
+
+
+class ReplayReviewer(Table):
+    """Answers recorded earlier, read from a file: no network."""
+
+    kind: Literal["replay"] = "replay"
+    path: Word
+    """File of recorded answers; relative to the directory of the file that names it."""
+    family: Word = "replay"
+    """Reviewers of one family count as partly the same voice."""
+
+
+ReviewerConfig = Annotated[
+    RulesReviewer | OpenAIReviewer | AnthropicReviewer | CompatibleReviewer | ReplayReviewer,
+    Field(discriminator="kind"),
+]
+"""One reviewer; ``kind`` decides which other keys there are."""
+
+KINDS: dict[str, type[Table]] = {
+    "rules": RulesReviewer,
+    "openai": OpenAIReviewer,
+    "anthropic": AnthropicReviewer,
+    "openai-compatible": CompatibleReviewer,
+    "replay": ReplayReviewer,
+}
+
+OFFLINE_RULES: tuple[Rule, ...] = ("arithmetic", "dataflow", "revision", "novelty")
+"""Reviewers that exist without configuration, each under the name of its rule."""

@@ -1,0 +1,42 @@
+"""Which values are secret, and how they are kept out of every output. Pure."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote, urlsplit
+
+MASK = "***"
+SHORTEST = 8
+"""Shorter values are placeholders such as ``EMPTY``; masking them would destroy plain words."""
+KNOWN_VARIABLES = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN", "PGPASSWORD")
+"""Masked even when no reviewer names them."""
+
+
+def secret_values(
+    environment: Mapping[str, str], variables: Iterable[str], store: str
+) -> tuple[str, ...]:
+    """Return the texts that no output may hold, longest first.
+
+    Args:
+        environment: The process's environment with ``.env`` added.
+        variables: Names that reviewers give in ``api_key_env``.
+        store: The store's URL, which can hold a password.
+    """
+    names = {*variables, *KNOWN_VARIABLES}
+    values = {environment.get(name, "").strip() for name in names}
+    found = {value for value in values if len(value) >= SHORTEST}
+    found |= _password_forms(store)
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return ``text`` with every secret replaced; the mask keeps a URL's ``:`` and ``@``."""
+    for secret in secrets:
+        mask = f":{MASK}@" if secret.startswith(":") and secret.endswith("@") else MASK
+        text = text.replace(secret, mask)
+    return text
+
+
+def _password_forms(store: str) -> set[str]:
+    if "://" not in store or "@" not in store:
+        return set()
+    raw = urlsplit(store).password
+    return {f":{form}@" for form in (raw, unquote(raw))} if raw else set()

@@ -1,0 +1,252 @@
+"""Which rollouts a command works on: the grammar of ``--where`` and its SQL conditions.
+
+words "a phrase"     the completion or the prompt holds them, in any case; all must match
+task:x model:m       exact; several of one key: any of them
+group:g id:7f3a      exact group; start of an id
+step:120             training step; also step:120..200, step:120.., step:..200
+reward:<1            also <=, >, >=, = or a bare number; several: all must hold
+-word -task:x        not these; for words, task and model
+task:"two words"     quotes keep spaces; \\" is a quote inside them
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from operator import eq, ge, gt, le, lt
+from typing import Any
+
+from dca.domain.errors import SelectionError
+from sqlalchemy import JSON, ColumnElement, String, bindparam, cast, func, not_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from store.codecs import to_json
+from store.tables import RolloutRow
+
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<=": le,
+    ">=": ge,
+    "<": lt,
+    ">": gt,
+    "=": eq,
+    "": eq,
+}
+_NEGATABLE = ("task", "model")
+_FORMS = {
+    "task": "task:NAME",
+    "model": "model:NAME",
+    "group": "group:ID",
+    "id": "id:START",
+    "step": "step:120, step:120..200, step:120.. or step:..200",
+    "reward": "reward:1, reward:<1, reward:<=1, reward:>0.5 or reward:>=0.5",
+}
+_TERM = re.compile(
+    r'(?P<minus>-?)(?:(?P<key>[A-Za-z_]+):)?(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^\s"]\S*))'
+    r"(?=\s|$)"
+)
+_STEP = re.compile(r"(?P<only>\d+)|(?P<first>\d*)\.\.(?P<last>\d*)")
+_REWARD = re.compile(r"(?P<op><=|>=|<|>|=|)(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+_MAX_STEP = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RewardBound:
+    """A comparison that the reward must meet; rollouts without a reward never do."""
+
+    compare: str
+    """``<``, ``<=``, ``>``, ``>=`` or ``=``."""
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rollouts; the empty selection is all of them."""
+
+    words: tuple[str, ...] = ()
+    """Each must be in the completion or the prompt, in any case."""
+    not_words: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    """Any of them; empty: every task."""
+    not_tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    not_models: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    id_starts: tuple[str, ...] = ()
+    """Any of these starts of an id."""
+    first_step: int | None = None
+    """Smallest training step, inclusive."""
+    last_step: int | None = None
+    """Largest training step, inclusive."""
+    rewards: tuple[RewardBound, ...] = ()
+    """All must hold."""
+    ids: tuple[str, ...] | None = None
+    """Only these rollouts, whole ids, any number; ``None``: no such limit."""
+    limit: int | None = None
+    """At most this many, the first in the order of (group, id)."""
+    sample: int | None = None
+    """This many at random, fixed by ``seed``; taken before ``limit``."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a negative limit or sample."""
+        for name, value in (("limit", self.limit), ("sample", self.sample)):
+            if value is not None and value < 0:
+                raise SelectionError(f"{name} {value} is negative")
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    text: str
+    key: str | None
+    value: str
+    negated: bool
+
+
+def parse_where(where: str) -> Selection:
+    """Read a ``--where`` text.
+
+    Raises:
+        SelectionError: Naming every term that cannot be read and what is allowed.
+    """
+    selection = Selection()
+    faults: list[str] = []
+    for term in _terms(where):
+        try:
+            selection = _with(selection, term)
+        except SelectionError as error:
+            faults.append(str(error))
+    if faults:
+        raise SelectionError(
+            "; ".join(faults),
+            hint='Terms are words, "phrases", ' + ", ".join(_FORMS) + ":VALUE, and -word, "
+            "-task:, -model: to exclude; put text that holds a colon in quotes.",
+        )
+    return selection
+
+
+def _terms(where: str) -> Iterator[_Term]:
+    position = 0
+    while position < len(where):
+        if where[position].isspace():
+            position += 1
+            continue
+        match = _TERM.match(where, position)
+        if match is None:
+            broken = where[position:].split(maxsplit=1)[0]
+            yield _Term(broken, None, "", negated=False)
+            position += len(broken)
+            continue
+        quoted = match["quoted"]
+        value = match["bare"] if quoted is None else quoted.replace('\\"', '"')
+        yield _Term(match[0], match["key"], value, negated=bool(match["minus"]))
+        position = match.end()
+
+
+def _with(selection: Selection, term: _Term) -> Selection:
+    """Return the selection narrowed by one term."""
+    if not term.value:
+        raise SelectionError(f"{term.text!r} has no value or an open quote")
+    if term.key is None:
+        return _also(selection, "not_words" if term.negated else "words", term.value)
+    if term.key not in _FORMS:
+        near = get_close_matches(term.key.lower(), _FORMS, n=1)
+        guess = f", did you mean {near[0]}:?" if near else ""
+        raise SelectionError(f"{term.text!r}: unknown key {term.key!r}{guess}")
+    if term.negated and term.key not in _NEGATABLE:
+        raise SelectionError(f"{term.text!r}: {term.key} cannot be excluded")
+    if term.key == "step":
+        return _with_steps(selection, term)
+    if term.key == "reward":
+        return _with_reward(selection, term)
+    field = {"task": "tasks", "model": "models", "group": "groups", "id": "id_starts"}[term.key]
+    return _also(selection, f"not_{field}" if term.negated else field, term.value)
+
+
+def _also(selection: Selection, field: str, value: str) -> Selection:
+    return replace(selection, **{field: (*getattr(selection, field), value)})
+
+
+def _with_steps(selection: Selection, term: _Term) -> Selection:
+    match = _STEP.fullmatch(term.value)
+    if match is None or term.value == "..":
+        raise SelectionError(f"{term.text!r}: wanted {_FORMS['step']}")
+    only = match["only"]
+    first, last = (only, only) if only else (match["first"], match["last"])
+    low = max(int(first or 0), selection.first_step or 0)
+    high = min(
+        int(last or _MAX_STEP), _MAX_STEP if selection.last_step is None else selection.last_step
+    )
+    if first and last and int(first) > int(last):
+        raise SelectionError(f"{term.text!r} runs backwards")
+    return replace(selection, first_step=low, last_step=high)
+
+
+def _with_reward(selection: Selection, term: _Term) -> Selection:
+    match = _REWARD.fullmatch(term.value)
+    if match is None:
+        raise SelectionError(f"{term.text!r}: wanted {_FORMS['reward']}")
+    bound = RewardBound(match["op"] or "=", float(match["value"]))
+    return replace(selection, rewards=(*selection.rewards, bound))
+
+
+def conditions(selection: Selection, dialect: str) -> list[ColumnElement[bool]]:
+    """Return what a row of ``rollouts`` must meet; ``limit`` and ``sample`` are not among it.
+
+    Args:
+        selection: What to keep.
+        dialect: ``sqlite`` or ``postgresql``.
+    """
+    row = RolloutRow
+    found = [_holds(word) for word in selection.words]
+    found += [not_(_holds(word)) for word in selection.not_words]
+    for column, wanted, unwanted in (
+        (row.task, selection.tasks, selection.not_tasks),
+        (row.model, selection.models, selection.not_models),
+        (row.group_id, selection.groups, ()),
+    ):
+        if wanted:
+            found.append(among(column, wanted, dialect))
+        if unwanted:
+            found.append(not_(among(column, unwanted, dialect)))
+    if selection.id_starts:
+        starts = [row.id.startswith(start, autoescape=True) for start in selection.id_starts]
+        found.append(or_(*starts))
+    if selection.ids is not None:
+        found.append(among(row.id, selection.ids, dialect))
+    return found + _figures(selection)
+
+
+def _figures(selection: Selection) -> list[ColumnElement[bool]]:
+    row = RolloutRow
+    found: list[ColumnElement[bool]] = []
+    if selection.first_step is not None:
+        found.append(row.step >= selection.first_step)
+    if selection.last_step is not None:
+        found.append(row.step <= selection.last_step)
+    found += [_COMPARE[bound.compare](row.reward, bound.value) for bound in selection.rewards]
+    return found
+
+
+def _holds(word: str) -> ColumnElement[bool]:
+    row = RolloutRow
+    return or_(
+        row.completion.icontains(word, autoescape=True),
+        row.prompt_text.icontains(word, autoescape=True),
+    )
+
+
+def among(
+    column: InstrumentedAttribute[str], values: tuple[str, ...], dialect: str
+) -> ColumnElement[bool]:
+    """Return ``column IN values`` for any number of values.
+
+    The values travel as one JSON parameter: an IN list would be a new statement for every length
+    and ends at 32,766 values on SQLite.
+    """
+    listed = bindparam(None, to_json(values), String)
+    if dialect == "sqlite":
+        each = func.json_each(listed).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column.in_(
+        select(func.json_array_elements_text(cast(listed, JSON)).column_valued("value"))
+    )

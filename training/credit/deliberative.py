@@ -1,0 +1,144 @@
+"""Deliberative credit: the outcome's advantage goes where the panel agrees that it was earned.
+
+Shapes: G = rollouts of one prompt, T = completion tokens.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dca.domain.errors import CreditError, MissingInput
+from training.credit.credit import Credit
+from training.credit.group import Group, PanelSignal
+from training.credit.grpo import group_advantage
+
+SuccessRule = Literal["conserve", "mask", "uniform"]
+FailureRule = Literal["blame", "uniform", "drop"]
+UnagreedRule = Literal["mask", "uniform"]
+
+NOT_CONSERVED = ("capped", "vetoed", "unblamed", "masked", "dropped")
+"""The events after which a rollout's total differs from the uniform one."""
+
+
+def deliberative(
+    group: Group,
+    *,
+    success: SuccessRule = "conserve",
+    failure: FailureRule = "blame",
+    veto: bool = True,
+    confidence: bool = False,
+    cap: float = 4.0,
+    unagreed: UnagreedRule = "mask",
+) -> Credit:
+    """Return GRPO's advantage, redistributed by the panel's consensus.
+
+    A rollout with a positive advantage is a success, one with a negative advantage a failure.
+
+    Success, with p_t = max(label value, 0), times the consensus share when ``confidence``:
+    ``conserve`` gives token t the factor ``T p_t / sum p``, at most ``cap``; ``mask`` gives it
+    p_t; ``uniform`` gives every token 1. A success in which the panel agreed on nothing positive keeps
+    the uniform factor ("fallback"): the panel moves reward, it does not remove it.
+
+    Failure: ``blame`` puts the whole advantage on the blamed step (factor ``T / |step|``, at most
+    ``cap``) and nothing elsewhere, nothing at all when no step is blamed; ``uniform`` gives every
+    token 1; ``drop`` leaves the rollout out.
+
+    ``veto`` leaves an unsound success out. A rollout without a consensus keeps the uniform credit
+    ("unreviewed"). Text that is not agreed is left out of the loss (``unagreed = "mask"``) or
+    keeps the factor 1 (``"uniform"``: the rest of the total then goes to the agreed text).
+
+    Except for the events in ``NOT_CONSERVED``, a rollout's total is that of the uniform credit.
+
+    Source: the method this project is about; the defaults are what a controlled experiment found
+    best. Signs are those of the outcome: no weight is negative.
+
+    Raises:
+        MissingInput: The group was never settled.
+        CreditError: ``cap`` is below 1, so that even a uniform credit would be cut.
+    """
+    if group.panel is None:
+        raise MissingInput("needs consensus")
+    if cap < 1:
+        raise CreditError(f"cap {cap} is below 1: even uniform credit would be cut")
+    panel = group.panel
+    advantage_G = group_advantage(group.reward_G)
+    won_G = panel.reviewed_G & (advantage_G > 0)
+    lost_G = panel.reviewed_G & (advantage_G < 0)
+    vetoed_G = won_G & panel.unsound_G if veto else np.zeros_like(won_G)
+    win_GT, win_mask_GT, events = _succeed(group, panel, success, unagreed, confidence, cap)
+    lose_GT, lose_mask_GT, more = _fail(group, panel, failure, cap)
+    events = {name: rows_G & won_G & ~vetoed_G for name, rows_G in events.items()}
+    for name, rows_G in more.items():
+        events[name] = events.get(name, np.zeros_like(won_G)) | (rows_G & lost_G)
+    events["vetoed"] = vetoed_G
+    events["unreviewed"] = ~panel.reviewed_G
+    rows = {"won": won_G[:, None], "lost": lost_G[:, None]}
+    weight_GT = np.where(rows["won"], win_GT, np.where(rows["lost"], lose_GT, 1.0))
+    mask_GT = np.where(rows["won"], win_mask_GT, np.where(rows["lost"], lose_mask_GT, True))
+    kept_GT = group.sampled_GT & ~vetoed_G[:, None]
+    return Credit(
+        advantage_G[:, None] * group.sampled_GT, weight_GT * kept_GT, mask_GT & kept_GT, events
+    )
+
+
+def _succeed(
+    group: Group,
+    panel: PanelSignal,
+    rule: SuccessRule,
+    unagreed: UnagreedRule,
+    confidence: bool,
+    cap: float,
+) -> tuple[Float[np.ndarray, "G T"], Bool[np.ndarray, "G T"], dict[str, Bool[np.ndarray, " G"]]]:
+    """Return weight, mask and events as if every rollout were a success."""
+    sampled_GT = group.sampled_GT
+    ones_GT = sampled_GT.astype(np.float64)
+    if rule == "uniform":
+        return ones_GT, sampled_GT, {}
+    agreed_GT = panel.agreed_GT & sampled_GT
+    share_GT = np.maximum(panel.value_GT, 0.0) * agreed_GT
+    if confidence:
+        share_GT = share_GT * panel.confidence_GT
+    fallback_G = np.asarray(share_GT.sum(axis=1) == 0)
+    open_GT = sampled_GT & ~agreed_GT if unagreed == "uniform" else np.zeros_like(sampled_GT)
+    if rule == "mask":
+        weight_GT, events = share_GT, {"masked": ~fallback_G}
+    else:
+        # What the open text keeps is not there to be moved.
+        purse_G = group.tokens_G - open_GT.sum(axis=1)
+        weight_GT, capped_G = _concentrate(share_GT, purse_G, cap)
+        events = {"capped": capped_G}
+    weight_GT = np.where(fallback_G[:, None], ones_GT, weight_GT + open_GT)
+    mask_GT = np.where(fallback_G[:, None], sampled_GT, agreed_GT | open_GT)
+    return weight_GT, mask_GT, {**events, "fallback": fallback_G}
+
+
+def _fail(
+    group: Group, panel: PanelSignal, rule: FailureRule, cap: float
+) -> tuple[Float[np.ndarray, "G T"], Bool[np.ndarray, "G T"], dict[str, Bool[np.ndarray, " G"]]]:
+    """Return weight, mask and events as if every rollout were a failure."""
+    sampled_GT = group.sampled_GT
+    everyone_G = np.ones(len(sampled_GT), dtype=bool)
+    if rule == "uniform":
+        return sampled_GT.astype(np.float64), sampled_GT, {}
+    if rule == "drop":
+        none_GT = np.zeros_like(sampled_GT)
+        return none_GT.astype(np.float64), none_GT, {"dropped": everyone_G}
+    blamed_GT = panel.blamed_GT & sampled_GT
+    weight_GT, capped_G = _concentrate(blamed_GT.astype(np.float64), group.tokens_G, cap)
+    unblamed_G = ~blamed_GT.any(axis=1)
+    mask_GT = sampled_GT & ~unblamed_G[:, None]
+    return weight_GT, mask_GT, {"capped": capped_G, "unblamed": unblamed_G}
+
+
+def _concentrate(
+    share_GT: Float[np.ndarray, "G T"], purse_G: np.ndarray, cap: float
+) -> tuple[Float[np.ndarray, "G T"], Bool[np.ndarray, " G"]]:
+    """Return factors in proportion to ``share_GT`` that sum to ``purse_G``, and where ``cap`` cut.
+
+    Rows without any share are 0.
+    """
+    sum_G = share_GT.sum(axis=1)
+    scale_G = np.divide(purse_G, sum_G, out=np.zeros_like(sum_G), where=sum_G > 0)
+    factor_GT = share_GT * scale_G[:, None]
+    return np.minimum(factor_GT, cap), np.greater(factor_GT.max(axis=1, initial=0.0), cap)
