@@ -15,9 +15,9 @@ ITEM_BYTES = {"b": 1, "i": 4, "f": 4, "d": 8}
 
 
 def to_json(value: object) -> str:
-    """Return compact JSON with sorted keys.
+    r"""Return compact JSON with sorted keys.
 
-    Lone surrogates, which UTF-8 cannot hold, come out as ``\\ud800`` escapes.
+    Lone surrogates, which UTF-8 cannot hold, come out as ``\ud800`` escapes.
     """
     try:
         return _ENCODER.encode(value).decode()
@@ -58,10 +58,10 @@ def from_blob(blob: bytes | None, typecode: str) -> "array[Any] | None":
 
 
 def storable(text: str) -> str:
-    """Return text that both databases hold: NUL and lone surrogates become visible escapes.
+    r"""Return text that both databases hold: NUL and lone surrogates become visible escapes.
 
     PostgreSQL has no NUL in text, and no database has lone surrogates: they are written as
-    ``\\x00`` and ``\\ud800``. All other text comes back as it is.
+    ``\x00`` and ``\ud800``. All other text comes back as it is.
     """
     if "\x00" in text:
         text = text.replace("\x00", "\\x00")

@@ -1,10 +1,17 @@
 """Jobs: long work that tells how far it is, so that a killed one can be seen."""
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
+
+from store.tables import JobRow
+from store.writing import Row, now
 
 LOST_AFTER = 120.0
 """A running job that is silent for longer, in seconds, is shown as ``lost``."""
@@ -44,7 +51,23 @@ def start_job(
     session: Session, kind: str, params: Mapping[str, object], *, total: int | None = None
 ) -> int:
     """Store a running job of this process and return its number."""
-    raise NotImplementedError
+    created = now()
+    row = JobRow(
+        kind=kind,
+        params=dict(params),
+        status="running",
+        done=0,
+        total=total,
+        counts={},
+        message="",
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        created=created,
+        heartbeat=created,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
 
 
 def update_job(
@@ -55,8 +78,9 @@ def update_job(
     total: int | None = None,
     counts: Mapping[str, object] | None = None,
 ) -> None:
-    """Give a sign of life, with new figures where given."""
-    raise NotImplementedError
+    """Give a sign of life, with new figures where given; the others stay."""
+    figures = {"done": done, "total": total, "counts": counts}
+    _change(session, job_id, {name: value for name, value in figures.items() if value is not None})
 
 
 def finish_job(
@@ -68,10 +92,36 @@ def finish_job(
     counts: Mapping[str, object] | None = None,
     message: str = "",
 ) -> None:
-    """End a job."""
-    raise NotImplementedError
+    """End a job with its outcome, its last figures and one sentence for the user."""
+    update_job(session, job_id, done=done, counts=counts)
+    _change(session, job_id, {"status": status, "message": message, "finished": now()})
+
+
+def _change(session: Session, job_id: int, columns: Row) -> None:
+    session.execute(update(JobRow).where(JobRow.id == job_id).values(heartbeat=now(), **columns))
 
 
 def list_jobs(session: Session, *, limit: int = 50) -> list[Job]:
-    """Return the newest jobs first; a silent running job comes as ``lost``."""
-    raise NotImplementedError
+    """Return the newest jobs first; a running one silent for ``LOST_AFTER`` is ``lost``."""
+    rows = session.scalars(select(JobRow).order_by(JobRow.id.desc()).limit(limit))
+    return [_to_job(row) for row in rows]
+
+
+def _to_job(row: JobRow) -> Job:
+    silent = datetime.now(UTC) - datetime.fromisoformat(row.heartbeat)
+    lost = row.status == "running" and silent.total_seconds() > LOST_AFTER
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        params=row.params,
+        status="lost" if lost else row.status,
+        done=row.done,
+        total=row.total,
+        counts=row.counts,
+        message=row.message,
+        pid=row.pid,
+        host=row.host,
+        created=row.created,
+        heartbeat=row.heartbeat,
+        finished=row.finished,
+    )

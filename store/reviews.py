@@ -2,12 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+
+from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy.orm import Session, undefer
 
 from dca.domain.review import Abstention, Review, ReviewerInfo
-from dca.domain.rollout import Rollout
-from sqlalchemy.orm import Session
-
-from store.selection import Selection
+from dca.domain.rollout import ID_DIGITS, Rollout
+from store.answer_rows import abstention_row, review_row, to_abstention, to_review
+from store.paging import KEY_PAGE, chunks, row_pages, selected_keys
+from store.rollout_rows import to_rollout
+from store.rollouts import whole_rows
+from store.selection import Selection, among
+from store.tables import AbstentionRow, ReviewerRow, ReviewRow, RolloutRow
+from store.writing import dialect_of, insert_new, insert_or_replace, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +33,55 @@ class AnswerCount:
     """Abstentions that no review has replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerFilter:
+    """Which answers of a rollout to read."""
+
+    label_set: str
+    round: int = 1
+    reviewers: Sequence[str] | None = None
+    """Reviewer digests to keep; ``None`` keeps all."""
+    prompts: Sequence[str] | None = None
+    """Prompt digests to keep; ``None`` keeps all."""
+
+
 def add_reviewers(session: Session, reviewers: Iterable[ReviewerInfo]) -> None:
     """Store reviewers by digest, before their answers. Safe to repeat."""
-    raise NotImplementedError
+    created = now()
+    rows = [
+        {
+            "digest": info.digest,
+            "name": info.name,
+            "kind": info.kind,
+            "family": info.family,
+            "model": info.model,
+            "settings": dict(info.settings),
+            "created": created,
+        }
+        for info in reviewers
+    ]
+    insert_new(session, ReviewerRow, rows)
 
 
 def list_reviewers(session: Session) -> list[ReviewerInfo]:
     """Return all reviewers, sorted by name, then digest."""
-    raise NotImplementedError
+    rows = session.scalars(select(ReviewerRow).order_by(ReviewerRow.digest))
+    infos = [ReviewerInfo(row.name, row.kind, row.family, row.model, row.settings) for row in rows]
+    return sorted(infos, key=lambda info: info.name)
 
 
 def add_answers(session: Session, answers: Sequence[Review | Abstention]) -> int:
     """Store answers by key and return how many reviews were new. Safe to repeat.
 
-    A stored review never changes. A review replaces an abstention of its key, an abstention
-    replaces an earlier abstention, never a review. Reviewers and rollouts must be stored before.
+    A stored review never changes. An abstention replaces an earlier abstention of its key; it
+    stands only while no review has that key, whichever of the two was stored first. Reviewers and
+    rollouts must be stored before.
     """
-    raise NotImplementedError
+    created = now()
+    reviews = [review_row(item, created) for item in answers if isinstance(item, Review)]
+    failed = [abstention_row(item, created) for item in answers if isinstance(item, Abstention)]
+    insert_or_replace(session, AbstentionRow, failed)
+    return insert_new(session, ReviewRow, reviews)
 
 
 def pending(
@@ -57,9 +97,22 @@ def pending(
 ) -> Iterator[list[Rollout]]:
     """Yield pages of the selected rollouts that this reviewer has not answered under this key.
 
-    Abstentions count as answered unless ``retry_failed``.
+    Abstentions count as answered unless ``retry_failed``. The limit and the sample of the
+    selection choose first, so that asking again never widens the choice. Rollouts come without
+    their token arrays, which no reviewer sees.
     """
-    raise NotImplementedError
+    statement = whole_rows(arrays=False)
+    for answer in (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow):
+        answered = exists().where(
+            answer.rollout_id == RolloutRow.id,
+            answer.reviewer == reviewer_digest,
+            answer.prompt == prompt_digest,
+            answer.label_set == label_set,
+            answer.round == round_,
+        )
+        statement = statement.where(~answered)
+    for rows in row_pages(session, selection, statement, page):
+        yield [to_rollout(row, arrays=False) for row in rows]
 
 
 def reviews_of(
@@ -69,9 +122,12 @@ def reviews_of(
     label_set: str,
     round_: int = 1,
     reviewers: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
     raw: bool = True,
 ) -> dict[str, list[Review]]:
     """Return rollout id to its reviews, in one query; a rollout without reviews has no entry.
+
+    The reviews of a rollout are ordered by reviewer digest, then prompt digest.
 
     Args:
         session: Open session.
@@ -79,9 +135,18 @@ def reviews_of(
         label_set: Name of the label set.
         round_: Review round.
         reviewers: Reviewer digests to keep; ``None`` keeps all.
-        raw: Whether to read the raw replies; without them ``Review.raw`` is ``""``.
+        prompts: Prompt digests to keep; ``None`` keeps all.
+        raw: Whether to read the replies; without them ``Review.raw`` is ``""``.
     """
-    raise NotImplementedError
+    kept = AnswerFilter(label_set, round_, reviewers, prompts)
+    statement = select(ReviewRow).where(*_kept(session, ReviewRow, rollout_ids, kept))
+    statement = statement.order_by(ReviewRow.rollout_id, ReviewRow.reviewer, ReviewRow.prompt)
+    if raw:
+        statement = statement.options(undefer(ReviewRow.raw))
+    found: dict[str, list[Review]] = {}
+    for row in session.scalars(statement):
+        found.setdefault(row.rollout_id, []).append(to_review(row, raw=raw))
+    return found
 
 
 def abstentions_of(
@@ -91,17 +156,63 @@ def abstentions_of(
     label_set: str,
     round_: int = 1,
     reviewers: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
     raw: bool = True,
 ) -> dict[str, list[Abstention]]:
-    """Return rollout id to its abstentions that no review replaced; arguments as ``reviews_of``."""
-    raise NotImplementedError
+    """Return rollout id to its abstentions that no review replaces; see ``reviews_of``."""
+    kept = AnswerFilter(label_set, round_, reviewers, prompts)
+    row_type = AbstentionRow
+    statement = select(row_type).where(*_kept(session, row_type, rollout_ids, kept), _standing())
+    statement = statement.order_by(row_type.rollout_id, row_type.reviewer, row_type.prompt)
+    if raw:
+        statement = statement.options(undefer(row_type.raw))
+    found: dict[str, list[Abstention]] = {}
+    for row in session.scalars(statement):
+        found.setdefault(row.rollout_id, []).append(to_abstention(row, raw=raw))
+    return found
+
+
+def _standing() -> ColumnElement[bool]:
+    """Return the condition that no review replaces an abstention."""
+    return ~exists().where(ReviewRow.id == AbstentionRow.id)
+
+
+def _kept(
+    session: Session,
+    answer: type[ReviewRow] | type[AbstentionRow],
+    rollout_ids: Sequence[str],
+    kept: AnswerFilter,
+) -> list[ColumnElement[bool]]:
+    dialect = dialect_of(session)
+    found = [
+        among(answer.rollout_id, rollout_ids, dialect),
+        answer.label_set == kept.label_set,
+        answer.round == kept.round,
+    ]
+    if kept.reviewers is not None:
+        found.append(among(answer.reviewer, kept.reviewers, dialect))
+    if kept.prompts is not None:
+        found.append(among(answer.prompt, kept.prompts, dialect))
+    return found
 
 
 def count_answers(
     session: Session, *, label_set: str | None = None, round_: int | None = None
 ) -> list[AnswerCount]:
-    """Return the counts per reviewer, prompt, label set and round."""
-    raise NotImplementedError
+    """Return the counts per reviewer, prompt, label set and round, sorted by these."""
+    counts: dict[tuple[str, str, str, int], list[int]] = {}
+    for place, answer in enumerate((ReviewRow, AbstentionRow)):
+        key = (answer.reviewer, answer.prompt, answer.label_set, answer.round)
+        statement = select(*key, func.count()).group_by(*key)
+        if answer is AbstentionRow:
+            statement = statement.where(_standing())
+        if label_set is not None:
+            statement = statement.where(answer.label_set == label_set)
+        if round_ is not None:
+            statement = statement.where(answer.round == round_)
+        for reviewer, prompt, labels, asked_round, number in session.execute(statement):
+            counts.setdefault((reviewer, prompt, labels, asked_round), [0, 0])[place] = number
+    return [AnswerCount(*key, *counts[key]) for key in sorted(counts)]
 
 
 def answers_digest(
@@ -111,9 +222,18 @@ def answers_digest(
     label_set: str,
     round_: int = 1,
     reviewers: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> str:
     """Return a digest of the reviews that a consensus over the selection would read.
 
-    Reviews are immutable, so equal digests mean equal inputs.
+    Reviews are immutable, so equal digests mean equal inputs. A selected rollout without reviews
+    counts too: it is settled as uncovered.
     """
-    raise NotImplementedError
+    kept = AnswerFilter(label_set, round_, reviewers, prompts)
+    found = sha256()
+    for keys in chunks(selected_keys(session, selection), KEY_PAGE):
+        ids = [key for _, key in keys]
+        statement = select(ReviewRow.id).where(*_kept(session, ReviewRow, ids, kept))
+        reviews = session.scalars(statement.order_by(ReviewRow.id)).all()
+        found.update("\n".join([*sorted(ids), "", *reviews, ""]).encode())
+    return found.hexdigest()[:ID_DIGITS]

@@ -2,98 +2,146 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from dca.domain.consensus import Status
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, defer
+
+from dca.domain.errors import NothingSelected, SelectionError
 from dca.domain.rollout import Rollout
-from sqlalchemy.orm import Session
-
-from store.selection import Selection
+from store.paging import chunks, in_order, is_listed, row_pages, selected_keys
+from store.rollout_rows import to_rollout, to_row
+from store.selection import Selection, among, conditions, starts_with
+from store.tables import RolloutRow
+from store.writing import dialect_of, insert_new, now
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a batch; the three counts sum to its distinct ids."""
+    """What became of a batch: each of its rollouts is in exactly one of the three."""
 
     new: int
     """Rollouts that were not stored before."""
     unchanged: int
-    """Rollouts already stored with the same content."""
+    """Rollouts already stored, or earlier in the batch, with the same content."""
     conflicts: tuple[str, ...] = ()
-    """Ids already stored with other content (reward, truth, tokens, ...); the stored one stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutLine:
-    """One line of a listing: everything but the texts and arrays."""
-
-    id: str
-    group_id: str
-    task: str
-    model: str
-    step: int | None
-    reward: float | None
-    chars: int
-    """Code points of the completion."""
-    tokens: int | None
-    """Completion tokens; ``None`` without stored ids."""
-    reviews: int
-    """Stored reviews, over all reviewers, prompts, label sets and rounds."""
-    abstentions: int
-    """Stored abstentions that no review has replaced."""
-    consensus: int | None
-    """Latest consensus version that holds this rollout; ``None`` when there is none."""
-    shares: dict[Status, float] | None
-    """Share of characters in each status in that version."""
+    """Ids of rollouts stored with other content (reward, truth, tokens, ...); the stored stay."""
 
 
 def add_rollouts(session: Session, rollouts: Sequence[Rollout]) -> Added:
-    """Store rollouts that are not yet stored. Safe to repeat, also from two processes at once."""
-    raise NotImplementedError
+    """Store the rollouts that are not yet stored. Safe to repeat, also from two processes at once.
+
+    Of several rollouts with one id in the batch the first is stored.
+
+    Raises:
+        ValueError: A reward is not finite.
+    """
+    created = now()
+    rows = [to_row(rollout, created) for rollout in rollouts]
+    first = {row["id"]: row for row in reversed(rows)}
+    new = insert_new(session, RolloutRow, list(first.values()))
+    stored = {key: row["digest"] for key, row in first.items()}
+    if new < len(first):
+        stored = _digests(session, list(first))
+    conflicts = tuple(row["id"] for row in rows if stored[row["id"]] != row["digest"])
+    return Added(new, len(rows) - new - len(conflicts), conflicts)
+
+
+def _digests(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    wanted = among(RolloutRow.id, ids, dialect_of(session))
+    found = session.execute(select(RolloutRow.id, RolloutRow.digest).where(wanted))
+    return {row.id: row.digest for row in found}
 
 
 def iter_rollouts(
-    session: Session, selection: Selection, *, page: int = 500
+    session: Session, selection: Selection, *, page: int = 500, arrays: bool = True
 ) -> Iterator[list[Rollout]]:
-    """Yield the selected rollouts in pages, ordered by group, then id."""
-    raise NotImplementedError
+    """Yield the selected rollouts in pages, ordered by group, then id.
+
+    Args:
+        session: Open session; it may commit between pages.
+        selection: Which rollouts.
+        page: Most rollouts at once.
+        arrays: Whether to read token ids, offsets and log-probabilities, which can outweigh the
+            text; without them ``Rollout.tokens`` is ``None``.
+    """
+    for rows in row_pages(session, selection, whole_rows(arrays=arrays), page):
+        yield [to_rollout(row, arrays=arrays) for row in rows]
+
+
+def whole_rows(*, arrays: bool) -> Select[RolloutRow]:
+    """Return the statement that reads rollouts, with or without their token arrays."""
+    if arrays:
+        return select(RolloutRow)
+    left_out = (
+        RolloutRow.token_ids,
+        RolloutRow.prompt_ids,
+        RolloutRow.offsets,
+        RolloutRow.logprobs,
+    )
+    return select(RolloutRow).options(*[defer(column, raiseload=True) for column in left_out])
 
 
 def iter_groups(
-    session: Session, selection: Selection, *, page: int = 100
+    session: Session, selection: Selection, *, page: int = 50, arrays: bool = True
 ) -> Iterator[list[list[Rollout]]]:
-    """Yield pages of about ``page`` groups; a group is whole: every rollout of it, selected or not.
+    """Yield the groups of the selected rollouts, at most ``page`` groups at once.
 
-    A group comes when at least one of its rollouts is selected.
+    A group comes whole, with the rollouts of it that were not selected: a baseline over half a
+    group is wrong. Groups are ordered by id, rollouts within a group too.
     """
-    raise NotImplementedError
+    for names in _group_pages(session, selection, page):
+        wanted = among(RolloutRow.group_id, names, dialect_of(session))
+        rows = session.scalars(in_order(whole_rows(arrays=arrays).where(wanted)))
+        rollouts = [to_rollout(row, arrays=arrays) for row in rows]
+        yield [list(group) for _, group in groupby(rollouts, key=lambda item: item.group_id)]
+
+
+def _group_pages(session: Session, selection: Selection, page: int) -> Iterator[list[str]]:
+    if is_listed(selection) or selection.limit is not None:
+        keys = selected_keys(session, selection)
+        yield from chunks((name for name, _ in groupby(keys, key=lambda key: key[0])), page)
+        return
+    group = RolloutRow.group_id
+    statement = select(group).where(*conditions(selection, dialect_of(session))).distinct()
+    statement = statement.order_by(group).limit(page)
+    names = list(session.scalars(statement))
+    while names:
+        yield names
+        names = list(session.scalars(statement.where(group > names[-1])))
 
 
 def count_rollouts(session: Session, selection: Selection) -> int:
     """Return how many rollouts the selection holds."""
-    raise NotImplementedError
+    wanted = conditions(selection, dialect_of(session))
+    count = session.scalar(select(func.count()).select_from(RolloutRow).where(*wanted)) or 0
+    caps = [cap for cap in (selection.sample, selection.limit) if cap is not None]
+    return min([count, *caps])
 
 
 def find_rollout(session: Session, id_prefix: str) -> Rollout:
-    """Return the rollout whose id starts with ``id_prefix``.
+    """Return the rollout whose id is ``id_prefix`` or alone starts with it.
 
     Raises:
         NothingSelected: No id starts so.
         SelectionError: Several ids start so.
     """
-    raise NotImplementedError
-
-
-def list_rollouts(
-    session: Session,
-    selection: Selection,
-    *,
-    limit: int = 100,
-    after: tuple[str, str] | None = None,
-) -> list[RolloutLine]:
-    """Return at most ``limit`` lines ordered by (group, id), those after ``after`` when given."""
-    raise NotImplementedError
+    statement = whole_rows(arrays=True).where(starts_with(RolloutRow.id, id_prefix))
+    rows = session.scalars(statement.order_by(RolloutRow.id).limit(4)).all()
+    if not rows:
+        raise NothingSelected(f"no rollout has an id that starts with {id_prefix!r}")
+    if len(rows) > 1 and rows[0].id != id_prefix:
+        some = ", ".join(row.id for row in rows[:3])
+        more = ", ..." if len(rows) > 3 else ""
+        raise SelectionError(
+            f"several rollouts have an id that starts with {id_prefix!r}: {some}{more}",
+            hint="Give more digits.",
+        )
+    return to_rollout(rows[0], arrays=True)
 
 
 def missing_ids(session: Session, ids: Sequence[str]) -> tuple[str, ...]:
     """Return the ids that are not stored, in the order given."""
-    raise NotImplementedError
+    wanted = among(RolloutRow.id, ids, dialect_of(session))
+    stored = set(session.scalars(select(RolloutRow.id).where(wanted)))
+    return tuple(key for key in ids if key not in stored)

@@ -1,4 +1,4 @@
-"""Which rollouts a command works on: the grammar of ``--where`` and its SQL conditions.
+r"""Which rollouts a command works on: the grammar of ``--where`` and its SQL conditions.
 
 words "a phrase"     the completion or the prompt holds them, in any case; all must match
 task:x model:m       exact; several of one key: any of them
@@ -6,20 +6,21 @@ group:g id:7f3a      exact group; start of an id
 step:120             training step; also step:120..200, step:120.., step:..200
 reward:<1            also <=, >, >=, = or a bare number; several: all must hold
 -word -task:x        not these; for words, task and model
-task:"two words"     quotes keep spaces; \\" is a quote inside them
+task:"two words"     quotes keep spaces; \" is a quote inside them
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from dca.domain.errors import SelectionError
-from sqlalchemy import JSON, ColumnElement, String, bindparam, cast, func, not_, or_, select
+from sqlalchemy import JSON, ColumnElement, String, and_, bindparam, cast, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from dca.domain.errors import SelectionError
 from store.codecs import to_json
 from store.tables import RolloutRow
 
@@ -29,8 +30,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": lt,
     ">": gt,
     "=": eq,
-    "": eq,
 }
+_FIELDS = {"task": "tasks", "model": "models", "group": "groups", "id": "id_starts"}
 _NEGATABLE = ("task", "model")
 _FORMS = {
     "task": "task:NAME",
@@ -41,12 +42,11 @@ _FORMS = {
     "reward": "reward:1, reward:<1, reward:<=1, reward:>0.5 or reward:>=0.5",
 }
 _TERM = re.compile(
-    r'(?P<minus>-?)(?:(?P<key>[A-Za-z_]+):)?(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^\s"]\S*))'
+    r'(?P<minus>-?)(?:(?P<key>[A-Za-z_]+):)?(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>(?:[^\s"]\S*)?))'
     r"(?=\s|$)"
 )
 _STEP = re.compile(r"(?P<only>\d+)|(?P<first>\d*)\.\.(?P<last>\d*)")
 _REWARD = re.compile(r"(?P<op><=|>=|<|>|=|)(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
-_MAX_STEP = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class Selection:
 class _Term:
     text: str
     key: str | None
-    value: str
+    value: str | None
+    """``None`` when the term cannot be read at all."""
     negated: bool
 
 
@@ -133,7 +134,7 @@ def _terms(where: str) -> Iterator[_Term]:
         match = _TERM.match(where, position)
         if match is None:
             broken = where[position:].split(maxsplit=1)[0]
-            yield _Term(broken, None, "", negated=False)
+            yield _Term(broken, None, None, negated=False)
             position += len(broken)
             continue
         quoted = match["quoted"]
@@ -144,10 +145,10 @@ def _terms(where: str) -> Iterator[_Term]:
 
 def _with(selection: Selection, term: _Term) -> Selection:
     """Return the selection narrowed by one term."""
-    if not term.value:
-        raise SelectionError(f"{term.text!r} has no value or an open quote")
+    if term.value is None:
+        raise SelectionError(f"{term.text!r}: a quote is left open or is followed by text")
     if term.key is None:
-        return _also(selection, "not_words" if term.negated else "words", term.value)
+        return _also(selection, term, "words")
     if term.key not in _FORMS:
         near = get_close_matches(term.key.lower(), _FORMS, n=1)
         guess = f", did you mean {near[0]}:?" if near else ""
@@ -155,36 +156,39 @@ def _with(selection: Selection, term: _Term) -> Selection:
     if term.negated and term.key not in _NEGATABLE:
         raise SelectionError(f"{term.text!r}: {term.key} cannot be excluded")
     if term.key == "step":
-        return _with_steps(selection, term)
+        return _with_steps(selection, term.text, term.value)
     if term.key == "reward":
-        return _with_reward(selection, term)
-    field = {"task": "tasks", "model": "models", "group": "groups", "id": "id_starts"}[term.key]
-    return _also(selection, f"not_{field}" if term.negated else field, term.value)
+        return _with_reward(selection, term.text, term.value)
+    return _also(selection, term, _FIELDS[term.key])
 
 
-def _also(selection: Selection, field: str, value: str) -> Selection:
-    return replace(selection, **{field: (*getattr(selection, field), value)})
+def _also(selection: Selection, term: _Term, field: str) -> Selection:
+    if not term.value:
+        raise SelectionError(f"{term.text!r} has no value")
+    field = f"not_{field}" if term.negated else field
+    return replace(selection, **{field: (*getattr(selection, field), term.value)})
 
 
-def _with_steps(selection: Selection, term: _Term) -> Selection:
-    match = _STEP.fullmatch(term.value)
-    if match is None or term.value == "..":
-        raise SelectionError(f"{term.text!r}: wanted {_FORMS['step']}")
-    only = match["only"]
-    first, last = (only, only) if only else (match["first"], match["last"])
-    low = max(int(first or 0), selection.first_step or 0)
-    high = min(
-        int(last or _MAX_STEP), _MAX_STEP if selection.last_step is None else selection.last_step
-    )
+def _with_steps(selection: Selection, text: str, value: str) -> Selection:
+    match = _STEP.fullmatch(value)
+    if match is None or value == "..":
+        raise SelectionError(f"{text!r}: wanted {_FORMS['step']}")
+    first, last = (value, value) if match["only"] else (match["first"], match["last"])
     if first and last and int(first) > int(last):
-        raise SelectionError(f"{term.text!r} runs backwards")
-    return replace(selection, first_step=low, last_step=high)
+        raise SelectionError(f"{text!r} runs backwards")
+    lows = [int(first)] if first else []
+    highs = [int(last)] if last else []
+    lows += [] if selection.first_step is None else [selection.first_step]
+    highs += [] if selection.last_step is None else [selection.last_step]
+    return replace(
+        selection, first_step=max(lows, default=None), last_step=min(highs, default=None)
+    )
 
 
-def _with_reward(selection: Selection, term: _Term) -> Selection:
-    match = _REWARD.fullmatch(term.value)
+def _with_reward(selection: Selection, text: str, value: str) -> Selection:
+    match = _REWARD.fullmatch(value)
     if match is None:
-        raise SelectionError(f"{term.text!r}: wanted {_FORMS['reward']}")
+        raise SelectionError(f"{text!r}: wanted {_FORMS['reward']}")
     bound = RewardBound(match["op"] or "=", float(match["value"]))
     return replace(selection, rewards=(*selection.rewards, bound))
 
@@ -209,8 +213,7 @@ def conditions(selection: Selection, dialect: str) -> list[ColumnElement[bool]]:
         if unwanted:
             found.append(not_(among(column, unwanted, dialect)))
     if selection.id_starts:
-        starts = [row.id.startswith(start, autoescape=True) for start in selection.id_starts]
-        found.append(or_(*starts))
+        found.append(or_(*[starts_with(row.id, start) for start in selection.id_starts]))
     if selection.ids is not None:
         found.append(among(row.id, selection.ids, dialect))
     return found + _figures(selection)
@@ -235,8 +238,13 @@ def _holds(word: str) -> ColumnElement[bool]:
     )
 
 
+def starts_with(column: InstrumentedAttribute[str], start: str) -> ColumnElement[bool]:
+    """Return the condition that a byte-ordered column starts with ``start``, by its index."""
+    return and_(column >= start, column < start + chr(sys.maxunicode))
+
+
 def among(
-    column: InstrumentedAttribute[str], values: tuple[str, ...], dialect: str
+    column: InstrumentedAttribute[str], values: Sequence[str], dialect: str
 ) -> ColumnElement[bool]:
     """Return ``column IN values`` for any number of values.
 

@@ -10,7 +10,17 @@ Times are UTC in ISO 8601 text, so that they sort and read the same everywhere.
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -73,7 +83,7 @@ class RolloutRow(Base):
     """Content hash of everything stored, to see conflicts."""
     task: Mapped[str]
     model: Mapped[str]
-    step: Mapped[int | None]
+    step: Mapped[int | None] = mapped_column(BigInteger)
     reward: Mapped[float | None]
     truth: Mapped[str | None]
     prompt_text: Mapped[str]

@@ -133,8 +133,7 @@ def checked(rows: Iterable[NeutralRow]) -> Iterator[NeutralRow]:
     for number, row in enumerate(rows, start=1):
         check_row(row, number)
         first = first or row.provenance
-        for name in ("consensus", "label_set", "tokenizer", "tokenizer_sha"):
-            one, other = getattr(first, name), getattr(row.provenance, name)
+        for (name, one), (_, other) in zip(_origin(first), _origin(row.provenance), strict=True):
             if one != other:
                 refuse(
                     row,
@@ -190,6 +189,16 @@ def check_version(where: str, version: object) -> None:
 def refuse(row: NeutralRow, number: int, field: str, problem: str, hint: str) -> NoReturn:
     """Raise ``RowError`` that names row ``number``, the rollout and the field."""
     raise RowError(f"row {number} (rollout {row.rollout_id}): {field}: {problem}", hint=hint)
+
+
+def _origin(provenance: Provenance) -> list[tuple[str, str]]:
+    """Return what all rows of a file share; a digest says more than a tokenizer's name."""
+    tokenizer = provenance.tokenizer_sha or provenance.tokenizer
+    return [
+        ("consensus", provenance.consensus),
+        ("label_set", provenance.label_set),
+        ("tokenizer", tokenizer),
+    ]
 
 
 _REPAIR = "export the rows again with dca export"

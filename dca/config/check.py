@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,6 +13,8 @@ from dca.config.reviewers import Table
 from dca.config.sources import Source
 from dca.config.suggest import did_you_mean
 from dca.domain.errors import ConfigError
+
+Checked = TypeVar("Checked", bound=Table)
 
 HIDDEN = frozenset({"api_key_env", "base_url", "store"})
 """Keys whose refused value is not repeated: it may be a secret pasted by mistake."""
@@ -47,7 +50,9 @@ def check_tables(source: Source, faults: Faults) -> None:
     """Note every table of ``source`` that does not exist."""
     for name in source.values:
         if name not in TABLES:
-            faults.add(f"{source.origin((name,))}: unknown table {name}{did_you_mean(name, TABLES)}")
+            faults.add(
+                f"{source.origin((name,))}: unknown table {name}{did_you_mean(name, TABLES)}"
+            )
 
 
 def merge_settings(
@@ -73,13 +78,13 @@ def merge_settings(
     return (table if len(faults.messages) == before else None), origins
 
 
-def check_table[T: Table](
-    model: type[T],
+def check_table(
+    model: type[Checked],
     values: Mapping[str, object],
     path: KeyPath,
     origins: Mapping[str, Source] | Source,
     faults: Faults,
-) -> T | None:
+) -> Checked | None:
     """Return the checked table; note its faults and return ``None`` when it has any."""
     try:
         return model.model_validate(values)

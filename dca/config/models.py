@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from dca.config.reviewers import OFFLINE_RULES, ReviewerConfig, RulesReviewer, Table, Word
 from dca.domain.consensus import ConsensusParams
-from dca.domain.labels import CONTRIBUTION_V1, LabelSet
+from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet
 
 OFFLINE = "offline"
 """The panel that exists without configuration: the four rules."""
@@ -49,6 +49,10 @@ class LabelEntry(Table):
     """Contribution to the outcome, in [-1, 1]."""
     description: Word
     """One clause, shown to reviewers."""
+
+    def label(self) -> Label:
+        """Return the label without its set's name."""
+        return Label(self.key, self.letter, self.value, self.description)
 
 
 class Panel(Table):
@@ -121,17 +125,30 @@ class CreditSettings(Table):
     """Text without agreement: left out of training, or the plain advantage."""
 
 
+def built_in_labels() -> dict[str, LabelSet]:
+    """Return the label sets that need no configuration."""
+    return {CONTRIBUTION_V1.name: CONTRIBUTION_V1}
+
+
+def built_in_reviewers() -> dict[str, ReviewerConfig]:
+    """Return the reviewers that need no configuration: each rule under its own name."""
+    return {rule: RulesReviewer(rule=rule) for rule in OFFLINE_RULES}
+
+
+def built_in_panels() -> dict[str, Panel]:
+    """Return the panels that need no configuration."""
+    return {OFFLINE: Panel(reviewers=OFFLINE_RULES)}
+
+
 class Config(Table):
     """Everything that is configured, with defaults filled in and names resolved."""
 
     project: Project = Project()
-    labels: dict[str, LabelSet] = {CONTRIBUTION_V1.name: CONTRIBUTION_V1}
+    labels: dict[str, LabelSet] = Field(default_factory=built_in_labels)
     """Label sets by name; the built-in one is always there."""
-    reviewers: dict[str, ReviewerConfig] = {
-        rule: RulesReviewer(rule=rule) for rule in OFFLINE_RULES
-    }
+    reviewers: dict[str, ReviewerConfig] = Field(default_factory=built_in_reviewers)
     """Reviewers by name; the four rules are always there."""
-    panels: dict[str, Panel] = {OFFLINE: Panel(reviewers=OFFLINE_RULES)}
+    panels: dict[str, Panel] = Field(default_factory=built_in_panels)
     """Panels by name; ``offline`` is always there."""
     review: ReviewSettings = ReviewSettings()
     consensus: ConsensusSettings = ConsensusSettings()

@@ -110,7 +110,9 @@ def from_flags(flags: Mapping[tuple[str, str], tuple[str, object]], base: Path) 
     return Source(values, base, names=names)
 
 
-def from_environment(environment: Mapping[str, str], base: Path) -> Source:
+def from_environment(
+    environment: Mapping[str, str], base: Path, *, place: str = "environment"
+) -> Source:
     """Make a source of the ``DCA_*`` variables that name settings.
 
     ``DCA_STORE``, ``DCA_TOKENIZER`` and ``DCA_LABELS`` are ``[project]``'s; the others are
@@ -127,9 +129,9 @@ def from_environment(environment: Mapping[str, str], base: Path) -> Source:
         if name in known:
             table, key = known[name]
             values.setdefault(table, {})[key] = _parse(table, key, text)
-            names[table, key] = f"environment {name}"
+            names[table, key] = f"{place} {name}"
         elif name.startswith(prefixes):
-            raise ConfigError(f"unknown setting {name}{did_you_mean(name, known)}")
+            raise ConfigError(f"{place}: unknown setting {name}{did_you_mean(name, known)}")
     return Source(values, base, names=names)
 
 
@@ -145,7 +147,7 @@ def _parse(table: str, key: str, text: str) -> object:
     annotation = SETTINGS[table].model_fields[key].annotation
     if get_origin(annotation) is tuple:
         return [item.strip() for item in text.split(",") if item.strip()]
-    if annotation not in {bool, int, float}:
+    if not any(annotation is scalar for scalar in (bool, int, float)):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

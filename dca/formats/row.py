@@ -45,6 +45,4 @@ class Sample:
 
     def all_have(self, *names: str) -> bool:
         """Tell whether there are rows and each has every one of these columns."""
-        return bool(self.rows) and all(
-            name in row.fields for row in self.rows for name in names
-        )
+        return bool(self.rows) and all(name in row.fields for row in self.rows for name in names)

@@ -37,8 +37,8 @@ def deliberative(
 
     Success, with p_t = max(label value, 0), times the consensus share when ``confidence``:
     ``conserve`` gives token t the factor ``T p_t / sum p``, at most ``cap``; ``mask`` gives it
-    p_t; ``uniform`` gives every token 1. A success in which the panel agreed on nothing positive keeps
-    the uniform factor ("fallback"): the panel moves reward, it does not remove it.
+    p_t; ``uniform`` gives every token 1. A success in which the panel agreed on nothing positive
+    keeps the uniform factor ("fallback"): the panel moves reward, it does not remove it.
 
     Failure: ``blame`` puts the whole advantage on the blamed step (factor ``T / |step|``, at most
     ``cap``) and nothing elsewhere, nothing at all when no step is blamed; ``uniform`` gives every
@@ -126,7 +126,7 @@ def _fail(
         return none_GT.astype(np.float64), none_GT, {"dropped": everyone_G}
     blamed_GT = panel.blamed_GT & sampled_GT
     weight_GT, capped_G = _concentrate(blamed_GT.astype(np.float64), group.tokens_G, cap)
-    unblamed_G = ~blamed_GT.any(axis=1)
+    unblamed_G = np.asarray(blamed_GT.sum(axis=1) == 0)
     mask_GT = sampled_GT & ~unblamed_G[:, None]
     return weight_GT, mask_GT, {"capped": capped_G, "unblamed": unblamed_G}
 
