@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 import tenacity
 
@@ -21,8 +22,8 @@ from dca.domain.errors import (
     ReplyInvalid,
     ReplyTruncated,
     ReviewerRefused,
-    ReviewerUnavailable,
     ReviewError,
+    ReviewerUnavailable,
 )
 from dca.domain.review import Review, ReviewerInfo, Usage
 from dca.domain.rollout import Rollout
@@ -117,11 +118,18 @@ class Fault:
         return ReviewerUnavailable(f"{name}: {self.message}", raw=self.raw)
 
 
-class ModelReviewer(Reviewer):
+class ModelReviewer(Reviewer, Protocol):
     """A reviewer that asks a model: what the shared way of calling needs to know of it."""
 
-    asking: Asking
-    calling: Calling
+    @property
+    def asking(self) -> Asking:
+        """How the model is asked."""
+        ...
+
+    @property
+    def calling(self) -> Calling:
+        """How the model is called."""
+        ...
 
 
 async def review_by_call(
@@ -169,9 +177,7 @@ async def persevere(
 
     def is_worth_it(result: Reply | Fault) -> bool:
         return (
-            isinstance(result, Fault)
-            and result.retried
-            and result.retry_after <= calling.max_wait
+            isinstance(result, Fault) and result.retried and result.retry_after <= calling.max_wait
         )
 
     async def attempt() -> Reply | Fault:
@@ -282,7 +288,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return 0.0 if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
 
 
-def model_info(name: str, kind: str, family: str, model: str, *settings: Mapping[str, object]) -> ReviewerInfo:
-    """Return who a model reviewer is; addresses and key names are no part of it."""
+def model_info(info: ReviewerInfo, *settings: Mapping[str, object]) -> ReviewerInfo:
+    """Return ``info`` with all settings; addresses and names of keys are no part of it."""
     merged = {key: value for part in settings for key, value in part.items()}
-    return ReviewerInfo(name, kind, family, model, merged)
+    return replace(info, settings=merged)

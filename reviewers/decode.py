@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn, cast
 
-from dca.domain.errors import ReplyInvalid, ReplyTruncated, ReviewError, ReviewerRefused
+from dca.domain.errors import ReplyInvalid, ReplyTruncated, ReviewerRefused, ReviewError
 
 _THINKING = re.compile(r"\A\s*<(think|thinking)>.*?</\1>", re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|"|[{}\[\]]', re.DOTALL)
 _LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _REFUSAL = re.compile(
-    r"\W*(?:i(?: am|['’]m) (?:very |so |really )?sorry|sorry|i apologi[sz]e|i (?:cannot|can['’]?t|won['’]?t)"
+    r"\W*(?:i(?: am|['’]m) (?:very |so |really )?sorry|sorry|i apologi[sz]e"
+    r"|i (?:cannot|can['’]?t|won['’]?t)"
     r"|i(?: am|['’]m) (?:unable|not able)|i must decline)\b",
     re.IGNORECASE,
 )
@@ -68,10 +69,10 @@ def _nothing(text: str) -> ReviewError:
 def _unclosed(text: str) -> bool:
     """Tell whether brackets or a string are still open at the end of ``text``."""
     depth = 0
-    for token in _TOKEN.findall(text):
-        if token == '"':
+    for piece in _TOKEN.findall(text):
+        if piece == '"':
             return True
-        depth += (token in "{[") - (token in "}]")
+        depth += (piece in "{[") - (piece in "}]")
     return depth > 0
 
 

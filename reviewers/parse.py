@@ -64,7 +64,7 @@ class _Reading:
         self.unplaced.append(Unplaced(clean(item)[:LONGEST_QUOTE], reason))
 
     def position(self, number: object, order: Mapping[int, int]) -> int | str:
-        """Return the position of the step that the reply calls ``number``, or why there is none."""
+        """Return the position of the step numbered ``number``, or why there is none."""
         wanted = whole(number)
         if wanted is None:
             return "is no number of a step"

@@ -144,7 +144,9 @@ def _break(text: str, start: int, limit: int) -> int:
 def _joined(left: str, right: str) -> bool:
     """Tell whether two code points belong to one written character."""
     joiner = "\u200d"
-    extends = unicodedata.category(right) in ("Mn", "Mc", "Me") or "\U0001f3fb" <= right <= "\U0001f3ff"
+    extends = (
+        unicodedata.category(right) in ("Mn", "Mc", "Me") or "\U0001f3fb" <= right <= "\U0001f3ff"
+    )
     return extends or joiner in (left, right)
 
 

@@ -9,7 +9,7 @@ Steps, links and unplaced parts are compact JSON lists in the review's own row:
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from dca.domain.review import (
@@ -32,6 +32,7 @@ from store.tables import AbstentionRow, ReviewRow
 from store.writing import Row
 
 _NONE_WRONG = -1
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
 
 
 def review_row(review: Review, created: str) -> Row:
@@ -84,8 +85,8 @@ def _blame_column(blame: Blame | None) -> int | None:
 
 
 def _usage_column(usage: Usage) -> dict[str, Any] | None:
-    known = {name: value for name, value in asdict(usage).items() if value is not None}
-    return known or None
+    figures = ((name, getattr(usage, name)) for name in _USAGE_FIELDS)
+    return {name: value for name, value in figures if value is not None} or None
 
 
 def to_review(row: ReviewRow, *, raw: bool) -> Review:

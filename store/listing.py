@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, exists, func, 
 from sqlalchemy.orm import Session, aliased, load_only
 
 from dca.domain.consensus import Status
-from store.paging import RolloutKey, after_key, in_order, is_listed, selected_keys
+from store.paging import RolloutKey, after_key, in_order, needs_keys, selected_keys
 from store.selection import Selection, among, conditions
 from store.tables import AbstentionRow, ConsensusRow, ReviewRow, RolloutRow
 from store.writing import dialect_of
@@ -53,7 +53,7 @@ def list_rollouts(
         after: ``(group_id, id)`` of the line after which to go on.
     """
     statement = _lines().where(*after_key(after)).limit(limit)
-    if is_listed(selection) or selection.limit is not None:
+    if needs_keys(selection):
         ids = [key for _, key in selected_keys(session, selection)]
         wanted: Sequence[ColumnElement[bool]] = [among(RolloutRow.id, ids, dialect_of(session))]
     else:

@@ -33,31 +33,33 @@ def in_order(statement: Select[*Ts]) -> Select[*Ts]:
     return statement.order_by(RolloutRow.group_id, RolloutRow.id)
 
 
-def is_listed(selection: Selection) -> bool:
-    """Tell whether the selection is best resolved to a list of ids first."""
-    return selection.ids is not None or selection.sample is not None
-
-
 def row_pages(
     session: Session, selection: Selection, statement: Select[RolloutRow], page: int
 ) -> Iterator[Sequence[RolloutRow]]:
-    """Yield the rows of ``statement`` that are selected, at most ``page`` at once.
-
-    The limit of the selection counts selected rollouts, before other conditions of the statement.
-    """
-    if is_listed(selection) or selection.limit is not None:
+    """Yield the selected rows of ``statement``, at most ``page`` at once."""
+    if needs_keys(selection):
         keys = selected_keys(session, selection)
-        for chunk in chunks((key for _, key in keys), page):
-            chosen = statement.where(among(RolloutRow.id, chunk, dialect_of(session)))
-            rows = session.scalars(in_order(chosen)).all()
-            if rows:
-                yield rows
+        yield from rows_by_id(session, (key for _, key in keys), statement, page)
         return
     statement = in_order(statement.where(*conditions(selection, dialect_of(session))))
     last: RolloutKey | None = None
     while rows := session.scalars(statement.where(*after_key(last)).limit(page)).all():
         last = (rows[-1].group_id, rows[-1].id)
         yield rows
+
+
+def rows_by_id(
+    session: Session, ids: Iterator[str], statement: Select[RolloutRow], page: int
+) -> Iterator[Sequence[RolloutRow]]:
+    """Yield the rows of ``statement`` with these ids, given in order, at most ``page`` at once."""
+    for chunk in chunks(ids, page):
+        chosen = statement.where(among(RolloutRow.id, chunk, dialect_of(session)))
+        yield session.scalars(in_order(chosen)).all()
+
+
+def needs_keys(selection: Selection) -> bool:
+    """Tell whether the selection has to be resolved to keys before rows are read."""
+    return any(part is not None for part in (selection.ids, selection.sample, selection.limit))
 
 
 def selected_keys(session: Session, selection: Selection) -> Iterator[RolloutKey]:

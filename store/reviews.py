@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session, undefer
 from dca.domain.review import Abstention, Review, ReviewerInfo
 from dca.domain.rollout import ID_DIGITS, Rollout
 from store.answer_rows import abstention_row, review_row, to_abstention, to_review
-from store.paging import KEY_PAGE, chunks, row_pages, selected_keys
+from store.paging import KEY_PAGE, chunks, rows_by_id, selected_keys
 from store.rollout_rows import to_rollout
 from store.rollouts import whole_rows
 from store.selection import Selection, among
-from store.tables import AbstentionRow, ReviewerRow, ReviewRow, RolloutRow
+from store.tables import AbstentionRow, ReviewerRow, ReviewRow
 from store.writing import dialect_of, insert_new, insert_or_replace, now
 
 
@@ -101,17 +101,20 @@ def pending(
     selection choose first, so that asking again never widens the choice. Rollouts come without
     their token arrays, which no reviewer sees.
     """
-    statement = whole_rows(arrays=False)
-    for answer in (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow):
-        answered = exists().where(
-            answer.rollout_id == RolloutRow.id,
-            answer.reviewer == reviewer_digest,
-            answer.prompt == prompt_digest,
-            answer.label_set == label_set,
-            answer.round == round_,
-        )
-        statement = statement.where(~answered)
-    for rows in row_pages(session, selection, statement, page):
+    answer_tables = (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow)
+
+    def unanswered() -> Iterator[str]:
+        # Keys first, in big pages: an anti-join would be planned anew for every page of texts.
+        for keys in chunks(selected_keys(session, selection), KEY_PAGE):
+            ids = [key for _, key in keys]
+            answered: set[str] = set()
+            for answer in answer_tables:
+                wanted = _kept(session, answer, ids, kept)
+                answered.update(session.scalars(select(answer.rollout_id).where(*wanted)))
+            yield from (key for key in ids if key not in answered)
+
+    kept = AnswerFilter(label_set, round_, (reviewer_digest,), (prompt_digest,))
+    for rows in rows_by_id(session, unanswered(), whole_rows(arrays=False), page):
         yield [to_rollout(row, arrays=False) for row in rows]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, defer
 
 from dca.domain.errors import NothingSelected, SelectionError
 from dca.domain.rollout import Rollout
-from store.paging import chunks, in_order, is_listed, row_pages, selected_keys
+from store.paging import chunks, in_order, needs_keys, row_pages, selected_keys
 from store.rollout_rows import to_rollout, to_row
 from store.selection import Selection, among, conditions, starts_with
 from store.tables import RolloutRow
@@ -98,7 +98,7 @@ def iter_groups(
 
 
 def _group_pages(session: Session, selection: Selection, page: int) -> Iterator[list[str]]:
-    if is_listed(selection) or selection.limit is not None:
+    if needs_keys(selection):
         keys = selected_keys(session, selection)
         yield from chunks((name for name, _ in groupby(keys, key=lambda key: key[0])), page)
         return

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, String, and_, bindparam, cast, func, not_, or_, select
+from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, bindparam, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from dca.domain.errors import SelectionError
@@ -248,13 +248,10 @@ def among(
 ) -> ColumnElement[bool]:
     """Return ``column IN values`` for any number of values.
 
-    The values travel as one JSON parameter: an IN list would be a new statement for every length
-    and ends at 32,766 values on SQLite.
+    They travel as one parameter, an array or a JSON list: an IN list would be a new statement for
+    every length, and ends at 32,766 values on SQLite.
     """
-    listed = bindparam(None, to_json(values), String)
-    if dialect == "sqlite":
-        each = func.json_each(listed).table_valued("value")
-        return column.in_(select(each.c.value))
-    return column.in_(
-        select(func.json_array_elements_text(cast(listed, JSON)).column_valued("value"))
-    )
+    if dialect == "postgresql":
+        return column == any_(bindparam(None, list(values), ARRAY(String)))
+    each = func.json_each(bindparam(None, to_json(values), String)).table_valued("value")
+    return column.in_(select(each.c.value))

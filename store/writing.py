@@ -34,7 +34,8 @@ def insert_new(session: Session, mapped: type[Base], rows: Sequence[Row]) -> int
         return 0
     table = _table(mapped)
     statement = _insert(session, table).on_conflict_do_nothing(index_elements=table.primary_key)
-    result = session.execute(statement, _in_key_order(table, rows))
+    options = {"preserve_rowcount": True}
+    result = session.execute(statement, _in_key_order(table, rows), execution_options=options)
     return cast("CursorResult[Any]", result).rowcount
 
 

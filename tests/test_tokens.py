@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
-from dca.domain.errors import TokenError, UsageError
+from dca.domain.errors import MissingExtra, TokenError, UsageError
 from dca.domain.rollout import Message
 from training.tokens import Pieces, TokenMap, Utf8Bytes, align, identity, split_identity
 from training.vocabulary import FastTokenizer, load_tokenizer
@@ -21,6 +22,7 @@ CORPUS = [
     "שלום עולם، مرحبا بالعالم",
     "cafe\u0301 naïve Ångström 😀👩‍👩‍👧 \\frac{1}{2}",
 ]
+UNKNOWN = "<unk>"
 HARD = [
     "plain",
     " leading and trailing ",
@@ -53,7 +55,7 @@ def byte_level() -> tokenizers.Tokenizer:
 
 def spaced() -> tokenizers.Tokenizer:
     """SentencePiece style as Llama's: ▁ for spaces, <0xE2> for bytes, one space stripped."""
-    tokenizer = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
@@ -81,7 +83,7 @@ def metaspace() -> tokenizers.Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=["</s>"], unk_token="<unk>", show_progress=False
+        vocab_size=200, special_tokens=["</s>"], unk_token=UNKNOWN, show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS * 3, trainer)
     return tokenizer
@@ -314,7 +316,7 @@ def test_tokenizers_are_loaded_by_name_or_path(tmp_path) -> None:
 
 @pytest.mark.parametrize("decoder", [None, decoders.WordPiece()])
 def test_a_vocabulary_that_is_not_byte_exact_is_refused(decoder) -> None:
-    model = tokenizers.Tokenizer(models.WordPiece({"a": 0}, unk_token="a"))
+    model = tokenizers.Tokenizer(models.WordPiece({UNKNOWN: 0}, unk_token=UNKNOWN))
     if decoder is not None:
         model.decoder = decoder
 
@@ -392,6 +394,32 @@ def test_a_chat_template_may_write_json_without_html_escapes(tmp_path) -> None:
     ids = tokenizer.encode_prompt([Message("user", "<é>")])
 
     assert MODELS["byte-level"].decode(ids.tolist()) == '"<é>"'
+
+
+@pytest.mark.parametrize("package", ["jinja2", "tokenizers"])
+def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package) -> None:
+    tokenizer = chat_folder(tmp_path, {"chat_template": TEMPLATE})
+    monkeypatch.setitem(sys.modules, package, None)  # as Python marks a package as missing
+
+    with pytest.raises(MissingExtra, match=package) as caught:
+        tokenizer.encode_prompt([Message("user", "hi")])
+    assert "[train]" in str(caught.value.hint)
+
+
+def test_an_added_token_with_a_space_is_spelled_as_it_reads() -> None:
+    model = tokenizers.Tokenizer.from_str(MODELS["byte-level"].to_str())
+    model.add_tokens(["<two words>"])
+
+    ids = [model.token_to_id("<two words>")]
+
+    assert model.decode(ids) == "<two words>"
+    tokenizer = FastTokenizer("more", model.to_str().encode())
+    assert bytes(tokenizer.pieces(ids).data) == b"<two words>"
+
+
+def test_the_codec_handler_is_for_decoding_only() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        "é".encode("ascii", "dca-mark")
 
 
 def test_32_000_tokens_align_in_milliseconds() -> None:

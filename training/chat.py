@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -91,12 +92,11 @@ def _jinja(source: str) -> tuple[Callable[..., str], type[Exception]]:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _to_json
-    environment.globals.update({"raise_exception": refuse})
     try:
         template = environment.from_string(_TRAINING_MARKS.sub("", source))
     except jinja2.TemplateError as error:
         raise TokenError(f"the chat template is broken: {error}") from error
-    return template.render, jinja2.TemplateError
+    return partial(template.render, raise_exception=refuse), jinja2.TemplateError
 
 
 def _to_json(value: object, indent: int | None = None) -> str:

@@ -116,6 +116,7 @@ class NeutralRow:
 
 def check_row(row: NeutralRow, number: int) -> None:
     """Raise ``RowError`` when ``row``, number ``number`` of its file, breaks its contract."""
+    _check_types(row, number)
     _check_lengths(row, number)
     _check_numbers(row, number)
     _check_offsets(row, number)
@@ -203,6 +204,13 @@ def _origin(provenance: Provenance) -> list[tuple[str, str]]:
 
 _REPAIR = "export the rows again with dca export"
 _PER_TOKEN = tuple(name for name in ARRAYS if name not in {"prompt_ids", "completion_ids"})
+
+
+def _check_types(row: NeutralRow, number: int) -> None:
+    for name, kind in ARRAYS.items():
+        values: NDArray[np.generic] | None = getattr(row, name)
+        if values is not None and values.dtype != kind:
+            refuse(row, number, name, f"{values.dtype} where {kind.__name__} belongs", _REPAIR)
 
 
 def _check_lengths(row: NeutralRow, number: int) -> None:

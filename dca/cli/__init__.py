@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
+from dca.cli.grammar import ReaderGone
 from dca.cli.run import INTERRUPTED, Run
 from dca.cli.streams import abandon_stdout, masked_streams
 from dca.cli.terminal import visible
-from dca.cli.verbs import ReaderGone, asked_for_json, named_verb, root
+from dca.cli.verbs import asked_for_json, named_verb, root
 from dca.domain.errors import DcaError, UsageError
 
 BUG = 1
@@ -61,8 +62,9 @@ def _invoke(arguments: Sequence[str], current: Run) -> int:
 def _misused(arguments: Sequence[str], current: Run, error: TyperException) -> int:
     """Report a command line that cannot be read; one without a verb has shown the help."""
     message = error.format_message()
-    if not message:
-        return error.exit_code
+    if message.startswith("Usage: "):
+        sys.stderr.write(f"{message}\n")
+        return UsageError.exit_code
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "dca"
     return _fail(arguments, current, UsageError(message.rstrip(".")), f"see `{path} --help`")

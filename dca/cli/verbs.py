@@ -3,94 +3,9 @@
 So ``dca --help`` loads neither the database nor any provider's client.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-
-from dca.cli.flags import global_options
-
-CONTEXT = {"help_option_names": ["-h", "--help"]}
-
-
-class ReaderGone(Exception):
-    """Whoever read standard output has gone."""
-
-
-class Verb(TyperCommand):
-    """A command that takes the global flags after its verb too."""
-
-    def __init__(self, name: str | None, *, params: list[Any], **attributes: Any) -> None:  # noqa: ANN401 - typer's own
-        """Add the global flags to the verb's own."""
-        super().__init__(name, params=[*params, *global_options()], **attributes)
-
-    def invoke(self, ctx: typer.Context) -> object:
-        """Read the flags, then run the command."""
-        ctx.obj.begin(ctx.command_path.removeprefix("dca "))
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise ReaderGone from error
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of ``dca --help``."""
-
-    place: str
-    """``module:function`` below ``dca.cli``."""
-    help: str
-    panel: str | None = None
-    """Heading in the help."""
-
-    def stub(self, name: str) -> TyperCommand:
-        """Return a command for the help only."""
-        return TyperCommand(name, help=self.help, rich_help_panel=self.panel)
-
-    def load(self, name: str) -> TyperCommand:
-        """Import the command."""
-        module, function = self.place.split(":")
-        app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        command = getattr(import_module(f"dca.cli.{module}"), function)
-        app.command(name, cls=Verb, context_settings=CONTEXT)(command)
-        loaded = typer.main.get_command(app)
-        assert isinstance(loaded, TyperCommand)  # noqa: S101 - an app with one command is one
-        return loaded
-
-
-class Verbs(TyperGroup):
-    """A group whose commands are imported when they are run."""
-
-    def __init__(
-        self,
-        name: str,
-        entries: Mapping[str, Entry],
-        groups: Sequence["Verbs"] = (),
-        **attributes: Any,  # noqa: ANN401 - typer's own
-    ) -> None:
-        """Show ``entries`` in the help, and ``groups`` after them."""
-        stubs = {key: entry.stub(key) for key, entry in entries.items()}
-        super().__init__(
-            name=name,
-            commands={**stubs, **{group.name or "": group for group in groups}},
-            params=global_options(),
-            no_args_is_help=True,
-            context_settings=CONTEXT,
-            rich_markup_mode="rich",
-            **attributes,
-        )
-        self._entries = entries
-
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # noqa: ANN401 - typer's own
-        """Import the command that is asked for."""
-        name = args[0]
-        if name in self._entries:
-            self.commands[name] = self._entries[name].load(name)
-        return super().resolve_command(ctx, args)
-
+from dca.cli.grammar import Entry, Verbs
 
 START, WORK, READ, KEEP = "Start here", "The work, in order", "Read", "Keep"
 
@@ -145,14 +60,7 @@ def root() -> Verbs:
         "Deliberative credit assignment: a panel of reviewers says which thoughts did the work; "
         "where they agree, that is where the reward goes."
     )
-    command = Verbs("dca", VERBS, groups, help=text)
-    command.params += completion_options()
-    return command
-
-
-def completion_options() -> list[Any]:
-    """Return typer's options that install the shell's completion."""
-    return list(typer.main.get_install_completion_arguments())
+    return Verbs("dca", VERBS, groups, help=text)
 
 
 def named_verb(arguments: Sequence[str]) -> str:

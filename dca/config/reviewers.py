@@ -63,9 +63,11 @@ class ModelReviewer(Table):
     """Whether it is told the reward and the reference answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """Sampling temperature; left out of the request when not set."""
-    max_output_tokens: Annotated[int, Field(ge=1)] = 16384
+    effort: Word | None = None
+    """Reasoning effort in the provider's words; left out of the request when not set."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 16_000
     """Longest reply, reasoning included."""
-    timeout: Annotated[float, Field(gt=0)] = 300.0
+    timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds for one request."""
     retries: Annotated[int, Field(ge=0, le=20)] = 4
     """Further tries after a transport fault or a rate limit."""
@@ -81,8 +83,8 @@ class OpenAIReviewer(ModelReviewer):
     """Name of the environment variable that holds the key."""
     base_url: ServerUrl | None = None
     """Another address, for a gateway."""
-    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    """What the server is asked to hold the reply to."""
+    response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """What the server is told to hold the reply to."""
 
 
 class AnthropicReviewer(ModelReviewer):
@@ -95,6 +97,8 @@ class AnthropicReviewer(ModelReviewer):
     """Name of the environment variable that holds the key."""
     base_url: ServerUrl | None = None
     """Another address, for a gateway."""
+    response_format: Literal["json_schema", "none"] = "json_schema"
+    """What the server is told to hold the reply to."""
 
 
 class CompatibleReviewer(ModelReviewer):
@@ -107,8 +111,8 @@ class CompatibleReviewer(ModelReviewer):
     """Reviewers of one family count as partly the same voice: name the base model."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the key; not set: no key is sent."""
-    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    """What the server is asked to hold the reply to."""
+    response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """What the server is told to hold the reply to."""
 
 
 class ReplayReviewer(Table):
@@ -117,8 +121,8 @@ class ReplayReviewer(Table):
     kind: Literal["replay"] = "replay"
     path: Word
     """File of recorded answers; relative to the directory of the file that names it."""
-    family: Word = "replay"
-    """Reviewers of one family count as partly the same voice."""
+    family: Word | None = None
+    """Reviewers of one family count as partly the same voice; not set: the reviewer's name."""
 
 
 ReviewerConfig = Annotated[

@@ -50,10 +50,7 @@ def truth(value: object) -> str:
 def number(name: str, value: object) -> float | None:
     """Return a finite number; true is 1, NaN is unknown; text counts only if it is a number."""
     if isinstance(value, str):
-        try:
-            value = {"true": 1.0, "false": 0.0}.get(value.strip().lower()) or float(value)
-        except ValueError:
-            raise BadRecord(f"{name} must be a number, is the text {value[:40]!r}") from None
+        value = _number_from_text(name, value)
     if not isinstance(value, (int, float)):
         raise _wrong(name, "a number", value)
     if math.isnan(value):
@@ -65,6 +62,15 @@ def number(name: str, value: object) -> float | None:
     if math.isinf(value):
         raise BadRecord(f"{name} is not finite")
     return value
+
+
+def _number_from_text(name: str, value: str) -> float:
+    truths = {"true": 1.0, "false": 0.0}
+    word = value.strip().lower()
+    try:
+        return truths[word] if word in truths else float(word)
+    except ValueError:
+        raise BadRecord(f"{name} must be a number, is the text {value[:40]!r}") from None
 
 
 def whole(name: str, value: object) -> int:

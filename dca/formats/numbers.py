@@ -8,7 +8,7 @@ from decimal import Context, Decimal, DecimalException
 _context = Context(prec=34, Emax=999_999, Emin=-999_999)
 
 # Repetitions are bounded: an unbounded one makes a hostile answer take minutes.
-_digits = r"(?:\d{1,3}(?:,\d{3}){1,40}(?!\d)|\d{1,400})?(?:(?<=\d)\.\d{0,400}|\.\d{1,400}|(?<=\d))"
+_digits = r"(?:(?:\d{1,3}(?:,\d{3}){1,40}(?!\d)|\d{1,400})(?:\.\d{0,400})?|\.\d{1,400})"
 _power = (
     r"(?:[eE](?P<exponent>[+-]?\d{1,6})"
     r"|[ ]?(?:[×x*·]|\\times|\\cdot)[ ]?10(?:\^|\*\*)\{?(?P<power>[+-]?\d{1,6})\}?)?"

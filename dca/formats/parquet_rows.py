@@ -35,7 +35,8 @@ def parquet_rows(path: Path) -> Iterator[Row | Reject]:
         ) from error
 
 
-def _row(name: str, line: int, one: pa.RecordBatch) -> Row | Reject:
+def _row(name: str, line: int, one: Any) -> Row | Reject:  # noqa: ANN401 - pyarrow ships no types
+    """Return the only row of the record batch ``one``."""
     try:
         fields: dict[str, Any] = one.to_pylist(maps_as_pydicts="lossy")[0]
     except UnicodeDecodeError as error:
@@ -43,7 +44,7 @@ def _row(name: str, line: int, one: pa.RecordBatch) -> Row | Reject:
     return Row(line, fields, json.dumps(fields, ensure_ascii=False, default=str).encode())
 
 
-def _bytes_of(one: pa.RecordBatch) -> bytes:
+def _bytes_of(one: Any) -> bytes:  # noqa: ANN401 - pyarrow ships no types
     """Return the text columns of a row as they lie in the file, one a line."""
     parts = [
         column.cast(pa.binary())[0].as_py() or b""

@@ -4,26 +4,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from dca.domain.spans import Span
 from reviewers.rules.expressions import PercentRule, evaluate, postfix
-from reviewers.rules.numbers import Verdict, compare
+from reviewers.rules.lexicon import CONVERTIBLE
+from reviewers.rules.numbers import SCALES, Verdict, compare
 from reviewers.rules.tokens import Token, blocks, tokenise
 
 _EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*+"
 _RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*+m?|m")
 """One expression, or several joined by equality signs, in the kinds of ``tokens``; or a mark."""
 
-_CONVERTIBLE = frozenset(
-    """second seconds sec minute minutes min mins hour hours hr hrs day days week weeks month months
-    year years decade decades dozen dozens inch inches foot feet yard yards mile miles mm cm m
-    meter meters metre metres km kilometer kilometers g gram grams kg kilogram kilograms mg ounce
-    ounces oz pound pounds lb lbs ton tons cent cents dollar dollars penny pennies nickel nickels
-    dime dimes quarter quarters liter liters litre litres ml milliliter milliliters cup cups pint
-    pints quart quarts gallon gallons pair pairs score percent degree degrees k""".split()
-)
-"""Units that people convert without saying so."""
+_REMEMBERED = 65_536
+"""Longer texts are read again rather than kept."""
 _RATIOS = frozenset(
     Fraction(n) for n in (2, 3, 4, 7, 8, 10, 12, 16, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 3600)
 )
@@ -57,6 +52,8 @@ class Equation:
     """The first calculation without spaces and units: equal for the same calculation."""
     sure: bool
     """Plain numbers only: no units, words, percentages or powers that could mean otherwise."""
+    marked: bool
+    """A calculator mark inside agrees with the stated result, whatever the words around it say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +100,16 @@ class _Side:
 
 def read_page(text: str) -> Page:
     """Return the equations and the numbers of ``text``. Linear in its length, for any text."""
+    return _remembered(text) if len(text) <= _REMEMBERED else _read(text)
+
+
+@lru_cache(maxsize=4)
+def _remembered(text: str) -> Page:
+    """Read once what several reviewers ask for one after the other."""
+    return _read(text)
+
+
+def _read(text: str) -> Page:
     equations: list[Equation] = []
     numerals: list[Numeral] = []
     for start, stop in blocks(text):
@@ -124,7 +131,7 @@ def _numerals(tokens: Sequence[Token]) -> Iterator[Numeral]:
 def _equations(text: str, tokens: list[Token], *, clean: bool) -> Iterator[Equation]:
     """Yield the equations of one block; ``clean`` says that no line was cut before it."""
     kinds = "".join([token.kind for token in tokens])
-    if "=" not in kinds:
+    if "=" not in kinds and "m" not in kinds:
         return
     for run in _RUN.finditer(kinds):
         start, stop = run.span()
@@ -281,6 +288,15 @@ def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
         value,
         tuple(str(token.value or token.kind) for token in calculated[0].rpn),
         all(token.kind in "n+-*/()=m" and not token.text.isalpha() for token in shown),
+        verdict is Verdict.WRONG and _mark_agrees(text, shown, sides[-1]),
+    )
+
+
+def _mark_agrees(text: str, tokens: Sequence[Token], last: _Side) -> bool:
+    """Tell whether a calculator mark among the tokens is right and gives the stated result."""
+    stated = {_result(last), last.value}
+    return any(
+        inner.verdict is Verdict.RIGHT and inner.result in stated for inner in _marks(text, tokens)
     )
 
 
@@ -360,10 +376,14 @@ def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
     first, left, right = sides
     start, stop = tokens[left.start].start, tokens[right.stop - 1].stop
     following = tokens[right.stop : right.stop + 1]
-    words = [t.text for t in [*tokens[left.start : right.stop], *following] if t.kind == "w"]
-    convertible = _CONVERTIBLE.intersection(words)
+    shown = [*tokens[left.start : right.stop], *following]
+    words = [t.text for t in shown if t.kind == "w" or t.text in SCALES]
+    convertible = CONVERTIBLE.intersection(words)
     ratio = _ratio(left, right)
-    if len(convertible) > 1 or (ratio is not None and words and ratio in _RATIOS):
+    rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
+    if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
+        return True
+    if right.calculated and tokens[right.start - 1].text.isalpha():
         return True
     before = tokens[left.start - 1].text if left.start else ""
     if first is left and before in ("and", "by", "than", "from", "between", "of the"):

@@ -7,28 +7,17 @@ from fractions import Fraction
 MAX_DIGITS = 40
 """A longer run of digits is an identifier, not a quantity."""
 
-UNITS = dict(
-    zip(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split(),
-        range(20),
-        strict=True,
-    )
-)
-TENS = dict(
-    zip(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
-        range(20, 100, 10),
-        strict=True,
-    )
-)
+_ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_PARTS = """half/2 halves/2 third/3 thirds/3 fourth/4 fourths/4 quarter/4 quarters/4 fifth/5
+fifths/5 sixth/6 sixths/6 seventh/7 sevenths/7 eighth/8 eighths/8 ninth/9 ninths/9 tenth/10
+tenths/10"""
+
+UNITS = {word: value for value, word in enumerate(_ONES.split())}
+TENS = {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9}
-PARTS = {
-    **{"half": 2, "halves": 2, "third": 3, "thirds": 3, "fourth": 4, "fourths": 4, "quarter": 4},
-    **{"quarters": 4, "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6, "seventh": 7},
-    **{"sevenths": 7, "eighth": 8, "eighths": 8, "ninth": 9, "ninths": 9, "tenth": 10},
-    "tenths": 10,
-}
+PARTS = {word: int(below) for word, _, below in (part.partition("/") for part in _PARTS.split())}
 """Denominators of fraction words. All but ``half`` are read as fractions only in company."""
 MULTIPLES = {"twice": 2, "double": 2, "thrice": 3, "triple": 3, "quadruple": 4}
 

@@ -1,4 +1,4 @@
-"""The tokens of arithmetic in running text: one pass, linear time, any text.
+r"""The tokens of arithmetic in running text: one pass, linear time, any text.
 
 Every token has a one-character kind, so that the shape of an equation is a regular expression
 over the string of kinds:
@@ -17,16 +17,17 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from reviewers.rules.lexicon import (
-    OPERATORS,
-    LATEX_OPERATORS,
-    LATEX_SILENT,
-    WORD_OPERATORS,
-    EQUALITY_WORDS,
     AFTER_EQUALITY,
     AFTER_MULTIPLE,
-    STOP_WORDS,
+    CONVERTIBLE,
+    EQUALITY_WORDS,
     FUNCTIONS,
+    LATEX_OPERATORS,
+    LATEX_SILENT,
+    OPERATORS,
+    STOP_WORDS,
     UNIT_LETTERS,
+    WORD_OPERATORS,
 )
 from reviewers.rules.numbers import MULTIPLES, PARTS, SCALES, TENS, UNITS, numeral
 
@@ -123,12 +124,23 @@ class _Scanner:
     def glued(self, match: re.Match[str]) -> bool:
         return match.start() > 0 and not self.text[match.start() - 1].isspace()
 
+    def touches(self, match: re.Match[str]) -> bool:
+        """Tell whether a number stands right before: "2x", "3a", but also "5km"."""
+        return self.tokens[-1].stop == match.start()
+
     def word(self, match: re.Match[str]) -> None:
         word = match.group().lower()
         special = _SPECIAL.get(word)
         if special is not None:
             special(self, match, word)
-        elif len(word) == 1 and word.isascii() and word not in UNIT_LETTERS:
+        elif (
+            len(word) == 1
+            and word.isascii()
+            and word not in UNIT_LETTERS
+            or self.last() == "n"
+            and word not in CONVERTIBLE
+            and self.touches(match)
+        ):
             self.emit("q", match, word)
         else:
             self.plain_word(match, word)
@@ -279,7 +291,7 @@ class _Scanner:
         self.emit(OPERATORS.get(sign, sign), match, sign)
 
     def open(self, match: re.Match[str]) -> None:
-        """Open a bracket; ``2(3)`` and ``)(`` multiply, a brace after ``\\frac`` is its part."""
+        r"""Open a bracket; ``2(3)`` and ``)(`` multiply, a brace after ``\\frac`` is its part."""
         role, self.pending = self.pending, ""
         if not role and self.last() in "n)" and self.glued(match):
             self.emit("*", match)

@@ -1,0 +1,162 @@
+"""From a draft to a rollout: limits, ids, marks and token arrays checked."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from dca.domain.errors import BadRecord
+from dca.domain.rollout import Rollout, Tokens, content_id, group_id, rollout_id
+from dca.formats.draft import Draft
+from dca.formats.fields import (
+    MAX_INT,
+    check_text,
+    json_value,
+    label,
+    log_probabilities,
+    offsets,
+    token_ids,
+    truth_value,
+)
+from dca.formats.marks import THINK_TAGS, answer_span, think_span
+
+MAX_CHARS = 2_000_000
+"""Default limit of a prompt's and of a completion's length, in code points."""
+
+
+@dataclass(slots=True)
+class Builder:
+    """Makes the rollouts of one import; remembers what it has seen, about 100 bytes a rollout."""
+
+    think_tags: tuple[str, str] = THINK_TAGS
+    max_chars: int = MAX_CHARS
+    task: str = ""
+    """Task of rollouts whose source names none."""
+    model: str = ""
+    """Model of rollouts whose source names none."""
+    _occurrences: dict[str, int] = field(default_factory=dict[str, int])
+    _named: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def build(self, draft: Draft) -> Rollout | None:
+        """Return the rollout of a draft; ``None`` when this import already had the same record.
+
+        Only records with an id of their own can be the same: two samples without ids that read
+        the same are two rollouts, told apart by their occurrence.
+
+        Raises:
+            BadRecord: The draft is no rollout, or its id was used with other content.
+        """
+        draft.task = draft.task or self.task
+        draft.model = draft.model or self.model
+        _check(draft, self.max_chars)
+        rollout = _rollout(draft, self.think_tags)
+        if draft.source_id:
+            return None if self._repeats(draft) else rollout
+        seen = self._occurrences.get(rollout.id, 0)
+        self._occurrences[rollout.id] = seen + 1
+        return rollout if seen == 0 else replace(rollout, id=_id(draft, rollout.group_id, seen))
+
+    def _repeats(self, draft: Draft) -> bool:
+        """Tell whether this id came before with the same content; refuse other content."""
+        key = content_id(draft.source_id, draft.task, draft.model, draft.step)
+        content = (draft.prompt, draft.completion, draft.group, draft.reward, draft.truth)
+        digest = hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
+        known = self._named.get(key)
+        if known is not None and known != digest:
+            raise BadRecord(f"the id {draft.source_id!r} was already used with other content")
+        self._named[key] = digest
+        return known is not None
+
+
+def _check(draft: Draft, max_chars: int) -> None:
+    if not draft.completion.strip():
+        raise BadRecord("the completion is empty")
+    lengths = {
+        "completion": len(draft.completion),
+        "prompt": sum(len(message.content) for message in draft.prompt),
+    }
+    for name, length in lengths.items():
+        if length > max_chars:
+            raise BadRecord(f"the {name} has {length} code points, the limit is {max_chars}")
+    if draft.step is not None and not 0 <= draft.step <= MAX_INT:
+        raise BadRecord(f"step must be in [0, {MAX_INT}], is {draft.step}")
+    check_text("completion", draft.completion)
+    for message in draft.prompt:
+        check_text("prompt", message.role)
+        check_text("prompt", message.content)
+    for name in ("source_id", "group", "task", "model", "truth"):
+        check_text(name, getattr(draft, name))
+    check_text("rewards", draft.rewards)
+    for key, value in draft.meta.items():
+        check_text("a column name", key)
+        check_text(key, value)
+
+
+def _id(draft: Draft, group: str, occurrence: int) -> str:
+    return rollout_id(
+        source_id=draft.source_id,
+        group=group,
+        prompt=draft.prompt,
+        completion=draft.completion,
+        model=draft.model,
+        step=draft.step,
+        occurrence=occurrence,
+    )
+
+
+def _group(draft: Draft) -> str:
+    """Return the group's id: from the source's own name for it, else from prompt and step.
+
+    A name counts within its task, model and step: question 17 at step 100 and at step 200, or of
+    two models, are different groups.
+    """
+    if draft.group:
+        return content_id("named group", draft.task, draft.group, draft.model, draft.step)
+    shared = draft.prompt if draft.group_prompt is None else draft.group_prompt
+    return group_id(draft.task, shared, draft.model, draft.step)
+
+
+def _rollout(draft: Draft, tags: tuple[str, str]) -> Rollout:
+    group = _group(draft)
+    meta = cast(dict[str, object], json_value(draft.meta))
+    named = {"source_id": draft.source_id, "source_group": draft.group}
+    meta.update({key: name for key, name in named.items() if name})
+    return Rollout(
+        id=_id(draft, group, 0),
+        group_id=group,
+        task=draft.task,
+        prompt=draft.prompt,
+        completion=draft.completion,
+        reward=draft.reward,
+        rewards=draft.rewards,
+        truth=draft.truth,
+        think=think_span(draft.completion, tags),
+        answer=answer_span(draft.completion, tags),
+        model=draft.model,
+        step=draft.step,
+        sampling=draft.sampling,
+        tokens=_tokens(draft),
+        meta=meta,
+    )
+
+
+def _tokens(draft: Draft) -> Tokens | None:
+    columns = draft.columns
+    if "token_ids" not in columns:
+        return None
+    ids = token_ids("token_ids", columns["token_ids"])
+    if not ids:
+        raise BadRecord("token_ids is empty")
+    given = columns.get("prompt_ids")
+    logprobs = columns.get("logprobs")
+    places = columns.get("offsets")
+    try:
+        return Tokens(
+            ids=ids,
+            exact=truth_value("ids_exact", columns.get("ids_exact", True)),
+            tokenizer=label("tokenizer", columns.get("tokenizer", "")),
+            prompt_ids=None if given is None else token_ids("prompt_ids", given),
+            offsets=None if places is None else offsets("offsets", places, len(draft.completion)),
+            logprobs=None if logprobs is None else log_probabilities("logprobs", logprobs),
+        )
+    except ValueError as error:
+        raise BadRecord(str(error)) from error

@@ -1,0 +1,161 @@
+"""Which format a source has, and its rows as drafts."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from dca.domain.errors import FormatError, UsageError
+from dca.formats.chat import CHAT
+from dca.formats.csv_rows import csv_rows
+from dca.formats.draft import Format, Reader, ReadOptions
+from dca.formats.jsonl import jsonl_rows
+from dca.formats.parquet_rows import parquet_rows
+from dca.formats.plain import ALIASES, PLAIN
+from dca.formats.row import Reject, Row, Sample
+from dca.formats.source import Source, open_source
+from dca.formats.trl import TRL
+from dca.formats.verifiers import VERIFIERS
+from dca.formats.verl import VERL
+
+FORMATS: tuple[Format, ...] = (TRL, VERL, VERIFIERS, CHAT, PLAIN)
+"""Every format, the most particular first: the first that recognises a sample is taken."""
+HEAD = 20
+"""Usable rows by which a format is told."""
+HEAD_LIMIT = 1000
+"""Rows looked at, usable or not."""
+_TARGETS = (*ALIASES, "messages", "token_ids", "prompt_ids", "logprobs", "offsets")
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A source whose format is known."""
+
+    source: Source
+    format: Format
+    reason: str
+    """Why this format, one clause."""
+    sample: Sample
+    rejects: tuple[Reject, ...]
+    """Unusable rows met before the sample was complete."""
+    reader: Reader
+
+
+def read_rows(source: Source, mapping: Mapping[str, str]) -> Iterator[Row | Reject]:
+    """Yield the rows of a source with columns renamed.
+
+    Args:
+        source: What to read.
+        mapping: Fact to column, as in ``{"prompt": "question"}``.
+
+    Raises:
+        FormatError: The source as a whole cannot be read.
+    """
+    for row in _raw_rows(source):
+        if mapping and isinstance(row, Row):
+            yield replace(row, fields=renamed(row.fields, mapping))
+        else:
+            yield row
+
+
+def _raw_rows(source: Source) -> Iterator[Row | Reject]:
+    if source.kind == "parquet":
+        if source.path is not None:
+            yield from parquet_rows(source.path)
+        return
+    with open_source(source) as stream:
+        if source.kind == "csv":
+            yield from csv_rows(source.name, stream, tabbed=source.tabbed)
+        else:
+            yield from jsonl_rows(source.name, stream)
+
+
+def renamed(fields: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, object]:
+    """Return the fields under the names that they are mapped to.
+
+    A column that already has such a name, but is not the one mapped to it, keeps its value as
+    ``source.NAME``.
+    """
+    used = set(mapping.values())
+    rest = {
+        f"source.{name}" if name in mapping else name: value
+        for name, value in fields.items()
+        if name not in used
+    }
+    facts = {fact: fields[column] for fact, column in mapping.items() if column in fields}
+    return {**facts, **rest}
+
+
+def check_mapping(mapping: Mapping[str, str]) -> None:
+    """Refuse a mapping to a fact that no format knows.
+
+    Raises:
+        UsageError: The unknown name, with the nearest known one.
+    """
+    for fact in mapping:
+        if fact not in _TARGETS:
+            near = difflib.get_close_matches(fact, _TARGETS, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(_TARGETS)}."
+            raise UsageError(f"--map: nothing is called {fact!r}", hint=hint)
+
+
+def detect(
+    source: Source,
+    rows: Iterator[Row | Reject],
+    *,
+    forced: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    options: ReadOptions | None = None,
+) -> tuple[Detected | None, Iterator[Row | Reject]]:
+    """Tell the format of a source by its first rows.
+
+    Returns:
+        What was found (``None`` when there is no usable row at all) and every row again.
+
+    Raises:
+        FormatError: No format fits, or a mapped column does not occur.
+        UsageError: ``forced`` names no format.
+    """
+    head: list[Row | Reject] = []
+    usable: list[Row] = []
+    for row in islice(rows, HEAD_LIMIT):
+        head.append(row)
+        if isinstance(row, Row):
+            usable.append(row)
+        if len(usable) == HEAD:
+            break
+    again = chain(head, rows)
+    if not usable:
+        return None, again
+    sample = Sample(source, tuple(usable))
+    _check_columns(sample, mapping or {})
+    chosen, reason = _choose(sample, forced)
+    rejects = tuple(row for row in head if isinstance(row, Reject))
+    reader = chosen.reader(sample, options or ReadOptions())
+    return Detected(source, chosen, reason, sample, rejects, reader), again
+
+
+def _check_columns(sample: Sample, mapping: Mapping[str, str]) -> None:
+    for fact, column in mapping.items():
+        if fact not in sample.columns:
+            raise FormatError(
+                f"{sample.source.name}: --map {fact}={column}: no column {column!r}",
+                hint=f"Its columns are {', '.join(sample.columns)}.",
+            )
+
+
+def _choose(sample: Sample, forced: str | None) -> tuple[Format, str]:
+    if forced is not None:
+        named = {item.name: item for item in FORMATS}
+        if forced not in named:
+            raise UsageError(f"no format {forced!r}", hint=f"Choose one of {', '.join(named)}.")
+        return named[forced], "chosen with --format"
+    for candidate in FORMATS:
+        reason = candidate.detect(sample)
+        if reason:
+            return candidate, reason
+    columns = ", ".join(sample.columns)
+    raise FormatError(
+        f"{sample.source.name}: unknown format with the columns {columns}",
+        hint="Say which columns hold what: --map prompt=COLUMN,completion=COLUMN,reward=COLUMN.",
+    )

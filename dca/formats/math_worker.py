@@ -1,0 +1,42 @@
+"""The process behind ``dca.formats.math_judge``: one JSON question a line, one word a line back.
+
+Run as a script; imports nothing of DCA.
+"""
+
+import json
+import resource
+import sys
+
+from math_verify import parse, verify
+from math_verify.errors import TimeoutException
+
+MEMORY = 4 << 30
+"""Bytes of address space; a bigger computation ends as ``undecided``."""
+
+
+def answer(text: str, truth: str) -> str:
+    """Compare the answer that ends ``text`` with ``truth``; return the name of an outcome."""
+    wanted = parse(truth if "$" in truth or "\\boxed" in truth else f"\\boxed{{{truth}}}")
+    try:
+        found = parse(text, raise_on_error=True)
+        if not wanted or not found:
+            return "no_answer" if wanted else "unreadable_truth"
+        return "correct" if verify(wanted, found, raise_on_error=True) else "wrong"
+    except (TimeoutException, MemoryError):
+        return "undecided"
+    except Exception:  # noqa: BLE001 - math-verify lets through whatever sympy raises
+        # One of several readings failed; without raising, math-verify tries the others.
+        return "correct" if verify(wanted, parse(text)) else "wrong"
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for line in sys.stdin.buffer:
+        question = json.loads(line)
+        sys.stdout.write(answer(question["text"], question["truth"]) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""verl's rollout dump ``<step>.jsonl``: ``input``, ``output``, ``gts``, ``score``, ``step``.
+
+The texts were decoded with special tokens dropped, so the prompt is one text and token ids made
+from the completion are approximate. A group is one input of one step. Numbers in further columns
+come from the reward function and are kept as named rewards.
+"""
+
+from dca.domain.errors import BadRecord
+from dca.domain.rollout import Message
+from dca.formats.draft import (
+    Draft,
+    Fields,
+    Format,
+    Reader,
+    ReadOptions,
+    optional_label,
+    optional_number,
+    optional_step,
+    optional_truth,
+    take,
+    take_common,
+)
+from dca.formats.fields import text
+from dca.formats.row import Sample
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed", "truncated")
+
+
+def _detect(sample: Sample) -> str:
+    if sample.all_have("input", "output", "score", "step"):
+        return "columns input, output, score and step"
+    return ""
+
+
+def _reader(sample: Sample, options: ReadOptions) -> Reader:
+    return _read
+
+
+def _read(fields: Fields) -> Draft:
+    if fields.get("input") is None or fields.get("output") is None:
+        raise BadRecord("input or output is missing")
+    prompt = text("input", fields.pop("input"))
+    completion = text("output", fields.pop("output"))
+    draft = Draft(
+        prompt=(Message("user", prompt),),
+        completion=completion,
+        task=optional_label("data_source", take(fields, "data_source")),
+        model=optional_label("model", take(fields, "model")),
+        step=optional_step(take(fields, "step")),
+        reward=optional_number("score", take(fields, "score")),
+        truth=optional_truth(take(fields, "gts")),
+    )
+    for name in [name for name, value in fields.items() if _is_reward(name, value)]:
+        found = optional_number(name, fields.pop(name))
+        if found is not None:
+            draft.rewards[name] = found
+    return take_common(draft, fields)
+
+
+def _is_reward(name: str, value: object) -> bool:
+    return isinstance(value, (int, float)) and name not in _SAMPLING
+
+
+VERL = Format(
+    "verl",
+    _detect,
+    _reader,
+    "Special tokens were dropped when these texts were decoded, so token ids made from them are"
+    " approximate.",
+)

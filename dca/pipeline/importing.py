@@ -1,0 +1,386 @@
+"""Import: files of rollouts into the store, a thousand at a time, with nothing lost silently."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from dca.domain.errors import BadRecord, UsageError
+from dca.domain.rollout import Rollout, Tokens
+from dca.formats.build import MAX_CHARS, Builder
+from dca.formats.detect import Detected, check_mapping, detect, read_rows
+from dca.formats.draft import Fields, ReadOptions
+from dca.formats.marks import THINK_TAGS
+from dca.formats.rejects import RejectsFile, rejects_file
+from dca.formats.row import Reject, Row
+from dca.formats.source import Source, expand_sources
+from dca.formats.verify import REWARDS, Comparison, Outcome, comparison, judge
+from store.engine import transaction
+from store.jobs import Outcome as JobOutcome
+from store.jobs import finish_job, start_job, update_job
+from store.rollouts import add_rollouts
+from training.tokens import Tokenizer, identity
+
+BATCH = 1000
+"""Rollouts in one transaction."""
+BATCH_CHARS = 16_000_000
+"""Code points in one transaction, so that long texts do not fill the memory."""
+CONFLICT = "already stored with another reward, truth, tokens or other column"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """Everything that a user may ask of an import."""
+
+    format: str | None = None
+    """Name of a format; ``None`` tells it by the content."""
+    mapping: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Fact to column, as in ``{"prompt": "question", "reward": "score"}``."""
+    verify: str | None = None
+    """``exact``, ``numeric``, ``choice`` or ``math``: compute the reward from the truth."""
+    think_tags: tuple[str, str] = THINK_TAGS
+    """Marks around the chain of thought."""
+    max_chars: int = MAX_CHARS
+    """Longest prompt and longest completion, in code points."""
+    rejects: Path = Path("import-rejects.jsonl")
+    """Where records that are not imported go; written only when there are some."""
+    tokenizer: Tokenizer | None = None
+    """Makes approximate token ids for rollouts that come without ids."""
+    task: str = ""
+    """Task of rollouts whose source names none."""
+    model: str = ""
+    """Model of rollouts whose source names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePreview:
+    """What an import would make of one source."""
+
+    source: str
+    format: str
+    """``""`` when the source has no usable row."""
+    reason: str
+    """Why this format."""
+    note: str
+    """What the user must know about this format, ``""`` when nothing."""
+    columns: tuple[str, ...]
+    """Columns of the sampled rows, after ``--map``."""
+    sampled: int
+    """Rows looked at."""
+    rejected: tuple[Reject, ...]
+    """Those of them that would not be imported."""
+    sample: Rollout | None
+    """The first rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far an import is."""
+
+    source: str
+    rows: int
+    """Rows read so far, over all sources."""
+    new: int
+    unchanged: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import did. Every row read is in exactly one of the three counts."""
+
+    new: int
+    unchanged: int
+    """Already stored, or the same record again."""
+    rejected: int
+    """More than 0 makes the import partial."""
+    rejects_path: Path | None
+    """``None`` when nothing was rejected."""
+    formats: Mapping[str, str]
+    """Source to the name of its format, ``""`` for a source without a usable row."""
+    verified: Mapping[Outcome, int]
+    """Outcomes of the verification; empty without one."""
+    approximate: int
+    """Rollouts whose token ids were made from the text."""
+    job: int
+    """Number of the job in the store."""
+
+
+def _ignore(_: object) -> None:
+    """Do nothing: nobody watches."""
+
+
+def preview(sources: Sequence[str], options: ImportOptions) -> list[SourcePreview]:
+    """Look at the head of every source and write nothing.
+
+    Standard input is consumed.
+
+    Raises:
+        FormatError: A source cannot be read, or no format fits.
+        UsageError: The options do not fit.
+    """
+    check_mapping(options.mapping)
+    found = _expand(sources, options)
+    return [_preview(source, _detected(source, options)[0], options) for source in found]
+
+
+def import_rollouts(
+    engine: Engine,
+    sources: Sequence[str],
+    options: ImportOptions,
+    *,
+    on_progress: Callable[[ImportProgress], None] = _ignore,
+    on_source: Callable[[SourcePreview], None] = _ignore,
+) -> ImportResult:
+    """Read every source and store its rollouts.
+
+    Killed at any moment, a second run gives the store that one run would have given. Every file's
+    format is told before the first rollout is stored; standard input's when its turn comes.
+
+    Args:
+        engine: An open store.
+        sources: Paths, globs, folders and ``-`` for standard input.
+        options: How to read.
+        on_progress: Called after every transaction.
+        on_source: Called before the first rollout of a source is stored.
+
+    Raises:
+        FormatError: A source as a whole cannot be read; what came before it is stored.
+        UsageError: The options do not fit.
+        MissingExtra: ``math`` verification without its package.
+    """
+    check_mapping(options.mapping)
+    found = _expand(sources, options)
+    for source in found:
+        if source.path is not None:
+            _detected(source, options)
+    with ExitStack() as stack:
+        compare = stack.enter_context(comparison(options.verify)) if options.verify else None
+        rejects = stack.enter_context(rejects_file(options.rejects))
+        run = _Run(engine, options, compare, rejects, on_progress)
+        return run.all(found, on_source)
+
+
+def _expand(sources: Sequence[str], options: ImportOptions) -> list[Source]:
+    found = expand_sources(sources, leave_out=options.rejects)
+    rejects = options.rejects.resolve()
+    if any(source.path is not None and source.path.resolve() == rejects for source in found):
+        raise UsageError(
+            f"{options.rejects} is to be read and to be overwritten with rejects",
+            hint="Name another file for the rejects with --rejects.",
+        )
+    return found
+
+
+def _detected(
+    source: Source, options: ImportOptions
+) -> tuple[Detected | None, Iterator[Row | Reject]]:
+    return detect(
+        source,
+        read_rows(source, options.mapping),
+        forced=options.format,
+        mapping=options.mapping,
+        options=ReadOptions(options.think_tags),
+    )
+
+
+def _builder(options: ImportOptions) -> Builder:
+    return Builder(options.think_tags, options.max_chars, options.task, options.model)
+
+
+def _preview(source: Source, detected: Detected | None, options: ImportOptions) -> SourcePreview:
+    if detected is None:
+        return SourcePreview(source.name, "", "no usable row", "", (), 0, (), None)
+    builder = _builder(options)
+    rejected = list(detected.rejects)
+    first: Rollout | None = None
+    for row in detected.sample.rows:
+        made = _rollout(detected, row, builder)
+        if isinstance(made, Reject):
+            rejected.append(made)
+        else:
+            first = first or made
+    return SourcePreview(
+        source=source.name,
+        format=detected.format.name,
+        reason=detected.reason,
+        note=detected.format.note,
+        columns=detected.sample.columns,
+        sampled=len(detected.sample.rows) + len(detected.rejects),
+        rejected=tuple(rejected),
+        sample=first,
+    )
+
+
+def _rollout(detected: Detected, row: Row, builder: Builder) -> Rollout | Reject | None:
+    """Return a row's rollout; ``None`` when the same record came before."""
+    try:
+        fields: Fields = dict(row.fields)
+        return builder.build(detected.reader(fields))
+    except BadRecord as error:
+        return Reject(detected.source.name, row.line, str(error), row.raw)
+    except RecursionError:
+        return Reject(detected.source.name, row.line, "nested too deeply", row.raw)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One import under way."""
+
+    engine: Engine
+    options: ImportOptions
+    compare: Comparison | None
+    rejects: RejectsFile
+    on_progress: Callable[[ImportProgress], None]
+    builder: Builder = field(init=False)
+    job: int = 0
+    rows: int = 0
+    new: int = 0
+    unchanged: int = 0
+    approximate: int = 0
+    chars: int = 0
+    verified: Counter[Outcome] = field(default_factory=Counter[Outcome])
+    batch: dict[str, tuple[Rollout, Reject]] = field(
+        default_factory=dict[str, tuple[Rollout, Reject]]
+    )
+    """Id to rollout and the reject that it becomes in a conflict."""
+
+    def __post_init__(self) -> None:
+        self.builder = _builder(self.options)
+
+    def all(
+        self, sources: Sequence[Source], on_source: Callable[[SourcePreview], None]
+    ) -> ImportResult:
+        """Import every source under one job."""
+        with transaction(self.engine) as session:
+            params = {"sources": [source.name for source in sources], **_params(self.options)}
+            self.job = start_job(session, "import", params)
+        status: JobOutcome = "interrupted"
+        formats: dict[str, str] = {}
+        try:
+            for source in sources:
+                formats[source.name] = self.one(source, on_source)
+            status = "partial" if self.rejects.count else "done"
+        except Exception:
+            status = "failed"
+            raise
+        finally:
+            self._finish(status)
+        return ImportResult(
+            new=self.new,
+            unchanged=self.unchanged,
+            rejected=self.rejects.count,
+            rejects_path=self.rejects.path if self.rejects.count else None,
+            formats=formats,
+            verified=dict(self.verified),
+            approximate=self.approximate,
+            job=self.job,
+        )
+
+    def one(self, source: Source, on_source: Callable[[SourcePreview], None]) -> str:
+        """Import one source; return the name of its format."""
+        detected, rows = _detected(source, self.options)
+        on_source(_preview(source, detected, self.options))
+        for row in rows:
+            self.rows += 1
+            made = (
+                row if isinstance(row, Reject) or detected is None else self._made(detected, row)
+            )
+            if isinstance(made, Reject):
+                self.rejects.add(made)
+            if len(self.batch) >= BATCH or self.chars >= BATCH_CHARS:
+                self._store(source)
+        self._store(source)
+        return "" if detected is None else detected.format.name
+
+    def _made(self, detected: Detected, row: Row) -> Reject | None:
+        """Put a row's rollout into the batch, or return it as a reject."""
+        made = _rollout(detected, row, self.builder)
+        if isinstance(made, Reject):
+            return made
+        if made is None:
+            self.unchanged += 1
+            return None
+        rollout = self._with_tokens(self._with_reward(made))
+        self.batch[rollout.id] = (
+            rollout,
+            Reject(detected.source.name, row.line, CONFLICT, row.raw),
+        )
+        self.chars += len(rollout.completion) + len(row.raw)
+        return None
+
+    def _with_reward(self, rollout: Rollout) -> Rollout:
+        """Return the rollout with the verified reward; the source's own is kept by name."""
+        if self.compare is None:
+            return rollout
+        outcome = judge(
+            self.compare,
+            rollout.completion,
+            rollout.truth,
+            tags=self.options.think_tags,
+            truncated=bool(rollout.sampling.truncated),
+        )
+        self.verified[outcome] += 1
+        kept = {} if rollout.reward is None else {"source": rollout.reward}
+        return replace(
+            rollout,
+            reward=REWARDS[outcome],
+            rewards={**rollout.rewards, **kept},
+            meta={**rollout.meta, "verify": f"{self.options.verify}:{outcome.value}"},
+        )
+
+    def _with_tokens(self, rollout: Rollout) -> Rollout:
+        tokenizer = self.options.tokenizer
+        if tokenizer is None or rollout.tokens is not None:
+            return rollout
+        self.approximate += 1
+        ids = array("i", tokenizer.encode(rollout.completion).tolist())
+        prompt = array("i", tokenizer.encode_prompt(rollout.prompt).tolist())
+        tokens = Tokens(ids, exact=False, tokenizer=identity(tokenizer), prompt_ids=prompt)
+        return replace(rollout, tokens=tokens)
+
+    def _store(self, source: Source) -> None:
+        """Write the batch, its rejects and the job's progress."""
+        with transaction(self.engine) as session:
+            added = add_rollouts(session, [rollout for rollout, _ in self.batch.values()])
+            counts = self._counts(added.new, added.unchanged, len(added.conflicts))
+            update_job(session, self.job, done=self.rows, counts=counts)
+        self.new += added.new
+        self.unchanged += added.unchanged
+        for key in added.conflicts:
+            self.rejects.add(self.batch[key][1])
+        self.batch.clear()
+        self.chars = 0
+        self.on_progress(
+            ImportProgress(source.name, self.rows, self.new, self.unchanged, self.rejects.count)
+        )
+
+    def _counts(self, new: int = 0, unchanged: int = 0, rejected: int = 0) -> dict[str, int]:
+        return {
+            "new": self.new + new,
+            "unchanged": self.unchanged + unchanged,
+            "rejected": self.rejects.count + rejected,
+        }
+
+    def _finish(self, status: JobOutcome) -> None:
+        with transaction(self.engine) as session:
+            finish_job(session, self.job, status, done=self.rows, counts=self._counts())
+
+
+def _params(options: ImportOptions) -> dict[str, object]:
+    """Return the options as the job keeps them."""
+    return {
+        "format": options.format,
+        "mapping": dict(options.mapping),
+        "verify": options.verify,
+        "think_tags": list(options.think_tags),
+        "max_chars": options.max_chars,
+        "rejects": str(options.rejects),
+        "tokenizer": None if options.tokenizer is None else identity(options.tokenizer),
+        "task": options.task,
+        "model": options.model,
+    }

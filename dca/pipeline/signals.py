@@ -1,0 +1,101 @@
+"""A rollout's consensus on its tokens.
+
+Shapes: G = rollouts, T = completion tokens, padded to the longest of the group.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from dca.domain.consensus import Consensus, Status
+from dca.domain.labels import LabelSet
+from dca.domain.review import Soundness
+from dca.pipeline.token_views import TokenView
+from training.credit.group import NO_SPAN, Group, PanelSignal
+from training.spans import byte_edges, map_spans, overlaps
+
+NO_LABEL = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """What the panel settled about each token of one rollout."""
+
+    span_T: Int64[np.ndarray, " T"]
+    """Position of the agreed span in the consensus, ``NO_SPAN`` where nothing is agreed."""
+    label_T: Int64[np.ndarray, " T"]
+    """Code of the agreed label, ``NO_LABEL`` where nothing is agreed."""
+    value_T: Float[np.ndarray, " T"]
+    """Value of the agreed label, 0 where nothing is agreed."""
+    confidence_T: Float[np.ndarray, " T"]
+    """Share behind the agreed label, 0 where nothing is agreed."""
+    blamed_T: Bool[np.ndarray, " T"]
+    """True on the step that the panel agreed to blame."""
+    unsound: bool
+    """True when the panel agreed that the steps do not support the answer."""
+    reviewed: bool
+    """False without a consensus."""
+
+
+def signal(
+    completion: str, consensus: Consensus | None, tokens: TokenView, labels: LabelSet
+) -> Signal:
+    """Return the consensus on the tokens; all empty when there is none."""
+    count = tokens.ids.size
+    if consensus is None:
+        none_T, zero_T = np.full(count, NO_SPAN), np.zeros(count)
+        return Signal(none_T, none_T, zero_T, zero_T, zero_T > 0, unsound=False, reviewed=False)
+    edges = byte_edges(completion)
+    spans = consensus.spans
+    held_T = map_spans([item.span for item in spans], edges, tokens.start_T, tokens.stop_T)
+    codes = [labels.code(item.label) if item.label else NO_LABEL for item in spans]
+    agreed_N = np.array([item.status is Status.AGREED for item in spans] + [False])
+    # The last entry answers for tokens that no span holds, whose position is -1.
+    label_N = np.where(agreed_N, np.array([*codes, NO_LABEL]), NO_LABEL)
+    value_N = np.where(agreed_N, np.array([label.value for label in labels] + [0.0])[label_N], 0)
+    share_N = np.where(agreed_N, np.array([item.share for item in spans] + [0.0]), 0.0)
+    blame, soundness = consensus.blame, consensus.soundness
+    blamed_T = np.zeros(count, dtype=bool)
+    if blame is not None and blame.span is not None and blame.status is Status.AGREED:
+        blamed_T = overlaps(blame.span, edges, tokens.start_T, tokens.stop_T)
+    return Signal(
+        np.where(agreed_N[held_T], held_T, NO_SPAN),
+        label_N[held_T],
+        value_N[held_T],
+        np.minimum(share_N[held_T], 1.0),
+        blamed_T,
+        unsound=soundness is not None and soundness.verdict is Soundness.UNSOUND,
+        reviewed=True,
+    )
+
+
+def build_group(
+    rewards: Sequence[float], lengths: Sequence[int], signals: Sequence[Signal] | None
+) -> Group:
+    """Return the group of some rollouts; without signals it has no panel."""
+    width = max(lengths)
+    sampled_GT = np.arange(width)[None, :] < np.array(lengths)[:, None]
+    reward_G = np.array(rewards, dtype=np.float64)
+    if signals is None:
+        return Group(reward_G, sampled_GT)
+    span_GT = _pad([item.span_T for item in signals], width, NO_SPAN)
+    panel = PanelSignal(
+        agreed_GT=span_GT != NO_SPAN,
+        value_GT=_pad([item.value_T for item in signals], width, 0.0),
+        confidence_GT=_pad([item.confidence_T for item in signals], width, 0.0),
+        span_GT=span_GT,
+        blamed_GT=_pad([item.blamed_T for item in signals], width, fill=False),
+        unsound_G=np.array([item.unsound for item in signals]),
+        reviewed_G=np.array([item.reviewed for item in signals]),
+    )
+    return Group(reward_G, sampled_GT, panel)
+
+
+def _pad(rows: Sequence[np.ndarray], width: int, fill: float | bool) -> np.ndarray:
+    """Return the rows as one array, filled up to ``width``."""
+    padded = np.full((len(rows), width), fill, dtype=rows[0].dtype)
+    for number, row in enumerate(rows):
+        padded[number, : row.size] = row
+    return padded

@@ -1,0 +1,249 @@
+"""Reviewers behind OpenAI's chat completions: OpenAI itself and every compatible server.
+
+The official SDK does authentication, connections and errors; it neither retries nor builds
+response models here. The body is decoded once, by the few fields that are needed.
+"""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Self, cast
+
+import msgspec
+import openai
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+from dca.domain.labels import LabelSet
+from dca.domain.review import Review, ReviewerInfo, Usage
+from dca.domain.rollout import Rollout
+from reviewers.calling import (
+    Calling,
+    Ended,
+    Fault,
+    Reply,
+    model_info,
+    read_key,
+    redact,
+    review_by_call,
+    status_fault,
+    strange_body,
+)
+from reviewers.endpoint import Endpoint, ResponseFormat
+from reviewers.question import Asking, Question
+from reviewers.schema import reply_schema
+
+_ENDED = {
+    "stop": Ended.COMPLETE,
+    "length": Ended.TRUNCATED,
+    "content_filter": Ended.REFUSED,
+    None: Ended.COMPLETE,
+}
+"""Every other finish reason is no end of a reply in text."""
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Completion)
+
+
+class OpenAIChat:
+    """One model that speaks chat completions.
+
+    An asynchronous context manager: leaving it closes the connections.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        family: str = "",
+        asking: Asking | None = None,
+        calling: Calling | None = None,
+        kind: Literal["openai", "openai-compatible"] | None = None,
+    ) -> None:
+        """Describe the reviewer; nothing is opened and no key is read before the first review.
+
+        Args:
+            name: Name in the configuration, unique in a panel.
+            endpoint: Model, address, variable of the key, way to ask for JSON.
+            family: Base model or provider; by default the kind for OpenAI, else the model.
+            asking: Protocol, outcome, labels and prompt; ``None``: the defaults.
+            calling: Sampling, limits, timeouts and retries; ``None``: the defaults.
+            kind: ``None``: ``openai`` at OpenAI's own address, else ``openai-compatible``.
+        """
+        self._endpoint = endpoint
+        self._kind = kind or ("openai" if endpoint.base_url is None else "openai-compatible")
+        self.asking = asking or Asking()
+        self.calling = calling or Calling()
+        self._info = model_info(
+            ReviewerInfo(
+                name,
+                self._kind,
+                family or (self._kind if self._kind == "openai" else endpoint.model),
+                endpoint.model,
+            ),
+            self.asking.settings,
+            self.calling.settings,
+            {"response_format": endpoint.response_format.value},
+        )
+        self._key = ""
+        self._client: openai.AsyncOpenAI | None = None
+
+    def __repr__(self) -> str:
+        """Return the name and the model: never an address or a key."""
+        return f"OpenAIChat({self._info.name!r}, model={self._info.model!r})"
+
+    @property
+    def info(self) -> ReviewerInfo:
+        """Who this is."""
+        return self._info
+
+    @property
+    def prompt_digest(self) -> str:
+        """Digest of the prompt file."""
+        return self.asking.prompt.digest
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels that it may use."""
+        return self.asking.labels
+
+    async def __aenter__(self) -> Self:
+        """Read the key and open the client, so that a missing key shows before any work."""
+        self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def review(self, rollout: Rollout) -> Review:
+        """Ask about ``rollout``; raises ``ReviewError`` or ``CredentialError``."""
+        return await review_by_call(self, rollout, self._send)
+
+    def _open(self) -> openai.AsyncOpenAI:
+        """Return the client; the key is read from the environment the first time."""
+        if self._client is None:
+            self._key = read_key(self._info.name, self._endpoint.api_key_env)
+            self._client = openai.AsyncOpenAI(
+                # Without an explicit key the SDK would take OpenAI's from the environment and
+                # send it to whatever server this is.
+                api_key=self._key or "none",
+                base_url=self._endpoint.base_url,
+                timeout=self.calling.timeout,
+                max_retries=0,
+            )
+            if self._kind != "openai":
+                # Likewise OpenAI's organization and project, which the SDK has just read.
+                self._client.organization = None
+                self._client.project = None
+        return self._client
+
+    async def _send(self, question: Question) -> Reply | Fault:
+        """Send one request."""
+        client = self._open()
+        try:
+            response = await client.chat.completions.with_raw_response.create(
+                **self._request(question), extra_body=dict(self.calling.extra) or None
+            )
+        except openai.APIStatusError as error:
+            answer = error.response
+            return status_fault(answer.status_code, answer.headers, answer.text, secret=self._key)
+        except openai.APIError as error:
+            return Fault(redact(str(error), self._key))
+        answer = response.http_response
+        try:
+            return _reply(_DECODER.decode(answer.content))
+        except msgspec.DecodeError:
+            return strange_body(answer.status_code, answer.headers, answer.text, secret=self._key)
+
+    def _request(self, question: Question) -> CompletionCreateParamsNonStreaming:
+        """Return the body of the request."""
+        messages = question.messages
+        # Compatible servers know the older name of the limit; OpenAI's reasoning models only
+        # the newer one.
+        limit = "max_completion_tokens" if self._kind == "openai" else "max_tokens"
+        body: dict[str, object] = {
+            "model": self._endpoint.model,
+            "messages": [
+                {"role": "system", "content": messages.system},
+                {"role": "user", "content": messages.user},
+            ],
+            limit: self.calling.max_tokens,
+            "response_format": self._format(question),
+            "temperature": self.calling.temperature,
+            "reasoning_effort": self.calling.effort,
+        }
+        given = {key: value for key, value in body.items() if value is not None}
+        return cast("CompletionCreateParamsNonStreaming", given)
+
+    def _format(self, question: Question) -> Mapping[str, object] | None:
+        """Return how JSON is asked for, ``None`` when it is not."""
+        match self._endpoint.response_format:
+            case ResponseFormat.NONE:
+                return None
+            case ResponseFormat.JSON_OBJECT:
+                return {"type": "json_object"}
+            case ResponseFormat.JSON_SCHEMA:
+                schema = reply_schema(question.form, bounded=True)
+                named = {"name": "review", "schema": schema, "strict": True}
+                return {"type": "json_schema", "json_schema": named}
+
+
+def _reply(completion: _Completion) -> Reply:
+    """Return what a decoded body says; its usage counts even where there is no text."""
+    usage = _usage(completion.usage or _Usage())
+    if not completion.choices:
+        return Reply("", Ended.OTHER, "no choices", usage)
+    choice = completion.choices[0]
+    text, refusal = choice.message.content or "", choice.message.refusal
+    if refusal:
+        return Reply(text or refusal, Ended.REFUSED, refusal, usage)
+    reason = choice.finish_reason
+    return Reply(text, _ENDED.get(reason, Ended.OTHER), reason or "no finish reason", usage)
+
+
+def _usage(said: _Usage) -> Usage:
+    """Return the usage in our words."""
+    taken, given = said.prompt_tokens_details, said.completion_tokens_details
+    return Usage(
+        input_tokens=said.prompt_tokens,
+        output_tokens=said.completion_tokens,
+        reasoning_tokens=given.reasoning_tokens if given else None,
+        cached_tokens=taken.cached_tokens if taken else None,
+    )

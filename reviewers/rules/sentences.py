@@ -1,0 +1,73 @@
+"""Sentences and clauses: ranges of text that never overlap and hold no outer white space."""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+from dca.domain.spans import Span
+
+MAX_LENGTH = 2_000
+"""A longer sentence, in code points, is cut at a space, or where there is none, in the middle."""
+
+_END = re.compile(r"\n|(?<![.!?…])[.!?…]++[\"'”’)\]*_$]{0,4}+(?=\s)|[。！？]")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|approx|No|Prof|Jr|Sr|e\.g|i\.e)|(?:^|\n|\s)[0-9]{1,3}"
+    r"|(?:^|[\s.])[A-Z])$"
+)
+_CLAUSE = re.compile(
+    r"(?:,\s|\s)(?=(?:so|but|because|therefore|then|thus|hence|since|which means)\b)"
+    r"|;\s|,\s(?=and\b)|\s[–—]\s",
+    re.IGNORECASE,
+)
+
+
+def sentences(text: str) -> list[Span]:
+    """Return the sentences of ``text``; every line end also ends one."""
+    return list(_trimmed(text, _ranges(text)))
+
+
+def clauses(text: str, sentence: Span) -> list[Span]:
+    """Return the clauses of one sentence, cut before "so", "but", "because" and the like."""
+    cuts = [sentence.start]
+    cuts += [match.end() for match in _CLAUSE.finditer(text, sentence.start, sentence.stop)]
+    cuts.append(sentence.stop)
+    pieces = itertools.pairwise(cuts)
+    return list(_trimmed(text, pieces))
+
+
+def _ranges(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in _END.finditer(text):
+        if match.group()[0] == "." and _abbreviated(text, start, match.start()):
+            continue
+        yield start, match.end()
+        start = match.end()
+    yield start, len(text)
+
+
+def _abbreviated(text: str, start: int, dot: int) -> bool:
+    """Tell whether the dot ends an abbreviation, an initial or the number of a list item."""
+    tail = text[max(start, dot - 8) : dot]
+    match = _ABBREVIATION.search(tail)
+    if match is None:
+        return False
+    return not tail[-1].isdigit() or not text[start : dot - len(match.group().strip())].strip()
+
+
+def _trimmed(text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[Span]:
+    for start, stop in ranges:
+        for left, right in _short(text, start, stop):
+            piece = text[left:right]
+            left += len(piece) - len(piece.lstrip())
+            right -= len(piece) - len(piece.rstrip())
+            if right > left:
+                yield Span(left, right)
+
+
+def _short(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    while stop - start > MAX_LENGTH:
+        cut = text.rfind(" ", start + 1, start + MAX_LENGTH)
+        cut = cut if cut > start else start + MAX_LENGTH
+        yield start, cut
+        start = cut
+    yield start, stop
