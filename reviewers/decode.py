@@ -39,19 +39,11 @@ def decode_object(raw: str) -> dict[str, object]:
     text = _THINKING.sub("", raw).strip()
     for attempt in (text, _LAST_COMMA.sub(lambda match: match[1] or "", text)):
         found = [item for item in _objects(attempt) if "steps" in item]
-        if found and _all_equal(found):
+        if found and all(item == found[0] for item in found[1:]):
             return found[0]
         if found:
             raise ReplyInvalid(f"the reply holds {len(found)} different answers")
     raise _nothing(text)
-
-
-def _all_equal(items: list[dict[str, object]]) -> bool:
-    """Tell whether the same answer was given each time."""
-    try:
-        return all(item == items[0] for item in items[1:])
-    except RecursionError:
-        return False
 
 
 def _nothing(text: str) -> ReviewError:

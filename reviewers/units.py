@@ -77,9 +77,7 @@ def cut_units(text: str) -> tuple[Span, ...]:
 def _clauses(text: str, start: int, stop: int) -> Iterator[Span]:
     """Cut one line at its punctuation; nothing but white space is left out."""
     for cut in (*_cuts(text, start, stop), stop):
-        span = _trimmed(text, start, cut)
-        if span is not None:
-            yield span
+        yield from _trimmed(text, start, cut)
         start = cut
 
 
@@ -121,13 +119,9 @@ def _short(text: str, span: Span) -> Iterator[Span]:
     start = span.start
     while span.stop - start > LIMIT:
         cut = _break(text, start, start + LIMIT)
-        piece = _trimmed(text, start, cut)
-        if piece is not None:
-            yield piece
+        yield from _trimmed(text, start, cut)
         start = cut
-    piece = _trimmed(text, start, span.stop)
-    if piece is not None:
-        yield piece
+    yield from _trimmed(text, start, span.stop)
 
 
 def _break(text: str, start: int, limit: int) -> int:
@@ -150,14 +144,13 @@ def _joined(left: str, right: str) -> bool:
     return extends or joiner in (left, right)
 
 
-def _trimmed(text: str, start: int, stop: int) -> Span | None:
-    """Return ``[start, stop)`` without surrounding white space, or ``None`` when it is empty."""
+def _trimmed(text: str, start: int, stop: int) -> Iterator[Span]:
+    """Yield ``[start, stop)`` without surrounding white space, unless nothing is left."""
     piece = text[start:stop]
     body = piece.strip()
-    if not body:
-        return None
-    begin = start + len(piece) - len(piece.lstrip())
-    return Span(begin, begin + len(body))
+    if body:
+        begin = start + len(piece) - len(piece.lstrip())
+        yield Span(begin, begin + len(body))
 
 
 def number_units(text: str, units: tuple[Span, ...]) -> str:

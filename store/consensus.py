@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dca.domain.consensus import Consensus, ConsensusVersion
@@ -52,6 +52,20 @@ def add_version(
     session.add(row)
     session.flush()
     return replace(version, id=row.id, created=created)
+
+
+def seal_version(session: Session, version: ConsensusVersion) -> None:
+    """Write the results of a version that this transaction added; afterwards it is immutable.
+
+    Its results (``n_eff``, ``rollouts``, ``shares``, ``agreement``) are known only when the last
+    rollout is settled, but each consensus row needs the number of its version. Nobody else sees the
+    version before the transaction ends.
+    """
+    columns = version_columns(version)
+    results = {name: columns[name] for name in ("n_eff", "rollouts", "shares", "agreement")}
+    session.execute(
+        update(ConsensusVersionRow).where(ConsensusVersionRow.id == version.id).values(**results)
+    )
 
 
 def find_version(

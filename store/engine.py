@@ -86,8 +86,21 @@ def transaction(engine: Engine) -> Generator[Session]:
     Raises:
         StoreError: The database failed: full, locked, read-only, gone.
     """
+    with transactions(engine) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def transactions(engine: Engine) -> Generator[Session]:
+    """Give a session for long work in parts: the caller commits after each.
+
+    What is not committed at the end is undone.
+
+    Raises:
+        StoreError: The database failed: full, locked, read-only, gone.
+    """
     try:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(engine, expire_on_commit=False) as session:
             yield session
     except (IntegrityError, ProgrammingError):
         raise  # Our own bug, not the database's fault.

@@ -17,6 +17,8 @@ from store.selection import Selection, among
 from store.tables import AbstentionRow, ReviewerRow, ReviewRow
 from store.writing import dialect_of, insert_new, insert_or_replace, now
 
+_AnswerRow = type[ReviewRow] | type[AbstentionRow]
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
@@ -101,21 +103,44 @@ def pending(
     selection choose first, so that asking again never widens the choice. Rollouts come without
     their token arrays, which no reviewer sees.
     """
-    answer_tables = (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow)
-
-    def unanswered() -> Iterator[str]:
-        # Keys first, in big pages: an anti-join would be planned anew for every page of texts.
-        for keys in chunks(selected_keys(session, selection), KEY_PAGE):
-            ids = [key for _, key in keys]
-            answered: set[str] = set()
-            for answer in answer_tables:
-                wanted = _kept(session, answer, ids, kept)
-                answered.update(session.scalars(select(answer.rollout_id).where(*wanted)))
-            yield from (key for key in ids if key not in answered)
-
     kept = AnswerFilter(label_set, round_, (reviewer_digest,), (prompt_digest,))
-    for rows in rows_by_id(session, unanswered(), whole_rows(arrays=False), page):
+    answers = (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow)
+    ids = _unanswered(session, selection, kept, answers)
+    for rows in rows_by_id(session, ids, whole_rows(arrays=False), page):
         yield [to_rollout(row, arrays=False) for row in rows]
+
+
+def count_pending(
+    session: Session,
+    reviewer_digest: str,
+    prompt_digest: str,
+    label_set: str,
+    round_: int,
+    selection: Selection,
+    *,
+    retry_failed: bool = False,
+) -> int:
+    """Return how many rollouts ``pending`` would yield."""
+    kept = AnswerFilter(label_set, round_, (reviewer_digest,), (prompt_digest,))
+    answers = (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow)
+    return sum(1 for _ in _unanswered(session, selection, kept, answers))
+
+
+def _unanswered(
+    session: Session, selection: Selection, kept: AnswerFilter, answers: Sequence[_AnswerRow]
+) -> Iterator[str]:
+    """Yield the ids of selected rollouts that have none of the answers.
+
+    Keys are read in big pages of their own: an anti-join beside every page of texts is planned
+    anew each time, and PostgreSQL then hashes all answers for each.
+    """
+    for keys in chunks(selected_keys(session, selection), KEY_PAGE):
+        ids = [key for _, key in keys]
+        answered: set[str] = set()
+        for answer in answers:
+            wanted = _kept(session, answer, ids, kept)
+            answered.update(session.scalars(select(answer.rollout_id).where(*wanted)))
+        yield from (key for key in ids if key not in answered)
 
 
 def reviews_of(
@@ -182,7 +207,7 @@ def _standing() -> ColumnElement[bool]:
 
 def _kept(
     session: Session,
-    answer: type[ReviewRow] | type[AbstentionRow],
+    answer: _AnswerRow,
     rollout_ids: Sequence[str],
     kept: AnswerFilter,
 ) -> list[ColumnElement[bool]]:

@@ -21,7 +21,7 @@ from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, bindparam, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from dca.domain.errors import SelectionError
-from store.codecs import to_json
+from store.codecs import storable, to_json
 from store.tables import RolloutRow
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -42,7 +42,7 @@ _FORMS = {
     "reward": "reward:1, reward:<1, reward:<=1, reward:>0.5 or reward:>=0.5",
 }
 _TERM = re.compile(
-    r'(?P<minus>-?)(?:(?P<key>[A-Za-z_]+):)?(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>(?:[^\s"]\S*)?))'
+    r'(?P<minus>-?)(?>(?:(?P<key>[A-Za-z_]+):)?)(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>(?:[^\s"]\S*)?))'
     r"(?=\s|$)"
 )
 _STEP = re.compile(r"(?P<only>\d+)|(?P<first>\d*)\.\.(?P<last>\d*)")
@@ -251,7 +251,8 @@ def among(
     They travel as one parameter, an array or a JSON list: an IN list would be a new statement for
     every length, and ends at 32,766 values on SQLite.
     """
+    stored = [storable(value) for value in values]
     if dialect == "postgresql":
-        return column == any_(bindparam(None, list(values), ARRAY(String)))
-    each = func.json_each(bindparam(None, to_json(values), String)).table_valued("value")
+        return column == any_(bindparam(None, stored, ARRAY(String)))
+    each = func.json_each(bindparam(None, to_json(stored), String)).table_valued("value")
     return column.in_(select(each.c.value))

@@ -31,7 +31,9 @@ class Answer:
 
 def as_json(status: int, value: object, **headers: str) -> Answer:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Answer(status, json.dumps(value).encode(), {"content-type": "application/json", **named})
+    return Answer(
+        status, json.dumps(value).encode(), {"content-type": "application/json", **named}
+    )
 
 
 def chat(text: str | None, *, finish: str = "stop", refusal: str | None = None) -> Answer:
@@ -93,7 +95,15 @@ def message_error(status: int, kind: str, text: str, **headers: str) -> Answer:
 
 def strictness_faults(schema: Any) -> Iterator[str]:
     """Yield what the strict subset of JSON schema forbids."""
-    allowed = {"type", "properties", "required", "additionalProperties", "items", "enum", "pattern"}
+    allowed = {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "pattern",
+    }
     yield from (f"keyword {key}" for key in set(schema) - allowed)
     if schema.get("type") == "object":
         if schema.get("additionalProperties") is not False:

@@ -70,7 +70,9 @@ def full_rollout() -> Rollout:
         answer=Span(len(text) - 2, len(text) - 1),
         model="policy-7b",
         step=2**40,
-        sampling=Sampling(temperature=0.7, top_p=0.9, top_k=-1, min_p=0.0, seed=7, truncated=False),
+        sampling=Sampling(
+            temperature=0.7, top_p=0.9, top_k=-1, min_p=0.0, seed=7, truncated=False
+        ),
         tokens=Tokens(
             ids=array("i", [5, 0, 2**31 - 1]),
             exact=True,
@@ -157,7 +159,10 @@ def version(**changed) -> ConsensusVersion:
         "n_eff": 1.8,
         "rollouts": 2,
         "shares": {Status.AGREED: 0.5, Status.DISPUTED: 0.5},
-        "agreement": {"alpha": Figure(0.5, 0.25, 0.75, 2), "links": Figure(None, reason="no links")},
+        "agreement": {
+            "alpha": Figure(0.5, 0.25, 0.75, 2),
+            "links": Figure(None, reason="no links"),
+        },
         "dca_version": "0.1.0",
     }
     return ConsensusVersion(**{**columns, **changed})

@@ -64,7 +64,10 @@ def test_the_search_for_a_place_that_stands_alone_is_bounded() -> None:
 
 
 def test_an_abbreviated_quote_spans_from_its_first_to_its_last_words() -> None:
-    assert found("She makes 9 [...] market.") == "She makes 9 * 2 = $18 every day at the farmer’s market."
+    assert (
+        found("She makes 9 [...] market.")
+        == "She makes 9 * 2 = $18 every day at the farmer’s market."
+    )
     assert found("Janet sells … eggs a day.") == "Janet sells 16 - 3 - 4 = 9 duck eggs a day."
     assert found("Wait ... what", text="Wait ... what is it") == "Wait ... what"
 
@@ -111,7 +114,9 @@ def test_a_quote_that_is_not_in_the_text_is_rejected_with_the_reason(quote, why)
 
 
 def test_long_texts_cost_little() -> None:
-    text = "".join(f"Step {n}: we add {n * 7919 % 1000} to {n * 104729 % 997}. " for n in range(6_000))
+    text = "".join(
+        f"Step {n}: we add {n * 7919 % 1000} to {n * 104729 % 997}. " for n in range(6_000)
+    )
     stretch = text[120_000:121_900]
     quotes = [stretch[:at] + "#" + stretch[at + 1 :] for at in (1, 900, 1_800)]
     haystack = Haystack(text)

@@ -20,7 +20,7 @@ def pieces(text: str) -> list[str]:
         ("It costs $5.50 and 1,000 cents.", ["It costs $5.50 and 1,000 cents."]),
         (
             "We use i.e. the mean, e.g. Dr. Lee's, cf. Fig. 2 vs. Eq. 3.",
-            ["We use i.e. the mean,", "e.g. Dr. Lee's, cf. Fig. 2 vs. Eq. 3."],
+            ["We use i.e. the mean,", "e.g. Dr. Lee's,", "cf. Fig. 2 vs. Eq. 3."],
         ),
         (
             "She eats three for breakfast, so she has 13 left to sell.",
@@ -58,7 +58,11 @@ def test_formulas_code_and_asides_stay_whole(text: str) -> None:
 def test_prices_are_no_formulas() -> None:
     text = "It costs $18 every single day; she pays $7 of it. So $11 remain."
 
-    assert pieces(text) == ["It costs $18 every single day;", "she pays $7 of it.", "So $11 remain."]
+    assert pieces(text) == [
+        "It costs $18 every single day;",
+        "she pays $7 of it.",
+        "So $11 remain.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,10 @@ def test_a_stretch_without_spaces_is_cut_between_characters() -> None:
 
     waved = pieces("é" * 150)
     assert all(unicodedata.combining(piece[0]) == 0 for piece in waved)
+
+
+def test_a_long_run_of_spaces_is_no_unit() -> None:
+    assert pieces("a" + " " * 700 + "b") == ["a", "b"]
 
 
 def test_characters_without_any_gap_are_still_cut() -> None:

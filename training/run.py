@@ -163,10 +163,14 @@ def train(config: TrainConfig, on_metrics: Callable[[Metrics], None] | None = No
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        from training.offline import run  # noqa: PLC0415 - loads torch, which takes seconds
+        from training.fit import fit  # noqa: PLC0415 - loads torch, which takes seconds
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"training needs the package {error.name}",
             hint="pip install 'deliberative-credit-assignment[train]'",
         ) from error
-    return run(config, on_metrics or (lambda metrics: None))
+    return fit(config, on_metrics or _ignore)
+
+
+def _ignore(metrics: Metrics) -> None:
+    """Take a line of metrics and do nothing."""

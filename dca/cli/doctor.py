@@ -16,7 +16,6 @@ from dca.cli.terminal import one_line
 from dca.config import Loaded, ModelReviewer, Panel
 from dca.config.sources import shown
 from dca.domain.errors import DcaError
-from dca.pipeline.panels import build_panel
 from dca.pipeline.probe import Probe, probe
 from store.engine import open_store, safe_url, transaction
 from store.stats import stats
@@ -138,6 +137,8 @@ def store_state(loaded: Loaded) -> Finding:
 
 def ask_all(loaded: Loaded) -> list[Finding]:
     """Ask every configured model reviewer whose key is set about one tiny rollout."""
+    from dca.pipeline.panels import build_panel  # noqa: PLC0415 - loads the providers' clients
+
     config, variables = loaded.config, loaded.key_variables
     names = tuple(
         name

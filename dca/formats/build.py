@@ -50,16 +50,16 @@ class Builder:
         _check(draft, self.max_chars)
         rollout = _rollout(draft, self.think_tags)
         if draft.source_id:
-            return None if self._repeats(draft) else rollout
+            return None if self._repeats(draft, rollout.id) else rollout
         seen = self._occurrences.get(rollout.id, 0)
         self._occurrences[rollout.id] = seen + 1
         return rollout if seen == 0 else replace(rollout, id=_id(draft, rollout.group_id, seen))
 
-    def _repeats(self, draft: Draft) -> bool:
+    def _repeats(self, draft: Draft, rollout: str) -> bool:
         """Tell whether this id came before with the same content; refuse other content."""
         key = content_id(draft.source_id, draft.task, draft.model, draft.step)
-        content = (draft.prompt, draft.completion, draft.group, draft.reward, draft.truth)
-        digest = hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
+        content = f"{rollout} {draft.reward} {draft.truth}"
+        digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
         known = self._named.get(key)
         if known is not None and known != digest:
             raise BadRecord(f"the id {draft.source_id!r} was already used with other content")

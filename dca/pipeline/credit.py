@@ -20,7 +20,7 @@ from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.signals import build_group, signal
 from dca.pipeline.token_views import TokenView, view_tokens
 from store.consensus import consensus_of, get_version, latest_version
-from store.engine import transaction
+from store.engine import transaction, transactions
 from store.jobs import finish_job, start_job, update_job
 from store.rollouts import count_rollouts, iter_groups
 from store.scores import CreditRun, TokenScores, add_credit_run, add_scores
@@ -131,7 +131,7 @@ def assign_store(
     progress.start(None, "credit")
     counts = {method: _Count() for method in methods}
     groups = 0
-    with transaction(engine) as session:
+    with transactions(engine) as session:
         for page in iter_groups(session, selection, page=PAGE):
             settled = _settled(session, page, task)
             add_scores(
@@ -145,6 +145,7 @@ def assign_store(
             progress.advance(len(page))
         results = tuple(_finish(session, method, task, counts[method]) for method in methods)
         finish_job(session, job, "done", counts={r.method: r.rollouts for r in results})
+        session.commit()
     progress.finish()
     return CreditResult(task.version.id if task.version else None, groups, results)
 

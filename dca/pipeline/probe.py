@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dca.domain.errors import DcaError
 from dca.domain.review import Abstention, Usage
@@ -28,7 +28,7 @@ class Probe:
     reviewer: str
     fault: str
     """Why it gave no review; ``""`` when it did."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 def probe(reviewers: Sequence[Reviewer]) -> list[Probe]:

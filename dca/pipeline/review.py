@@ -15,7 +15,7 @@ from dca.domain.rollout import Rollout
 from dca.pipeline.progress import Progress, Silent
 from reviewers.panel import Seat, convene_seats, opened
 from reviewers.protocol import Reviewer
-from store.engine import transaction
+from store.engine import transaction, transactions
 from store.jobs import Outcome, finish_job, start_job, update_job
 from store.reviews import add_answers, add_reviewers, count_pending, pending
 from store.rollouts import count_rollouts
@@ -155,7 +155,7 @@ def _unanswered(
     stop: threading.Event,
 ) -> Iterator[Rollout]:
     """Yield what a reviewer has still to answer, until told to stop."""
-    with transaction(engine) as session:
+    with transactions(engine) as session:
         for page in pending(session, *_key(reviewer), selection, retry_failed=retry_failed):
             # No transaction stays open while the page is being reviewed.
             session.commit()

@@ -8,11 +8,15 @@ from dca.domain.labels import CONTRIBUTION_V1, LabelSet
 from reviewers.protocol import Reviewer
 from reviewers.rules.arithmetic import Arithmetic
 from reviewers.rules.dataflow import Dataflow
+from reviewers.rules.novelty import Novelty
 from reviewers.rules.reading import RuleReviewer
+from reviewers.rules.revision import Revision
 
 RULES: dict[str, type[RuleReviewer]] = {
     "arithmetic": Arithmetic,
     "dataflow": Dataflow,
+    "revision": Revision,
+    "novelty": Novelty,
 }
 """Every rule by its name."""
 

@@ -23,7 +23,7 @@ from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.rules.answer import Answer, find_answer
 from reviewers.rules.equations import Page, read_page
-from reviewers.rules.flow import Segment, segments
+from reviewers.rules.flow import Segment, given_values, segments
 from reviewers.rules.numbers import Verdict, compare, show
 from reviewers.rules.reading import Reading, RuleReviewer, failed, succeeded
 from reviewers.rules.repairs import repairs
@@ -70,7 +70,7 @@ def read_dataflow(rollout: Rollout) -> Reading:
     """Walk back from the final answer and mark what it rests on."""
     text = rollout.completion
     page = read_page(text)
-    parts = segments(text, page, read_page(rollout.problem).numerals)
+    parts = segments(text, page, given_values(rollout.problem))
     answer = find_answer(rollout)
     walk = _walk(parts, page, repairs(text, page.equations), answer)
     nowhere = _from_nowhere(walk, answer)
@@ -82,7 +82,7 @@ def read_dataflow(rollout: Rollout) -> Reading:
     )
     return Reading(
         steps,
-        _links(parts, step_of),
+        _links(walk, step_of),
         covered=None if walk.producer is None else Span(0, len(text)),
         blame=_blame(walk, steps, step_of, nowhere) if failed(rollout) else None,
         soundness=_soundness(walk, nowhere),
@@ -177,12 +177,14 @@ def _on_the_way(walk: _Walk, place: int, rollout: Rollout) -> tuple[str, float, 
     return "contributing", sure, "the answer rests on its values"
 
 
-def _links(parts: Sequence[Segment], step_of: Mapping[int, int]) -> tuple[Link, ...]:
+def _links(walk: _Walk, step_of: Mapping[int, int]) -> tuple[Link, ...]:
+    """Link values to where they are calculated with; stating an answer again uses nothing."""
+    again = walk.statement if walk.statement != walk.producer else None
     return tuple(
         Link(step_of[source], step_of[place], LinkKind.USES)
-        for place, part in enumerate(parts)
+        for place, part in enumerate(walk.parts)
         for source in part.sources
-        if source in step_of and place in step_of
+        if source in step_of and place in step_of and place != again
     )
 
 
@@ -190,9 +192,9 @@ def _blame(
     walk: _Walk, steps: Sequence[Step], step_of: Mapping[int, int], nowhere: bool
 ) -> Blame | None:
     """Blame the first harmful step on the way; nobody, when the whole way was checked."""
-    for place, step in step_of.items():
+    for step in step_of.values():
         if steps[step].label == "harmful":
-            return Blame(step_of[place])
+            return Blame(step)
     whole = walk.producer is not None and not nowhere
     return Blame(None) if whole and _checked(walk) else None
 

@@ -283,13 +283,26 @@ def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
     return Equation(
         span,
         verdict,
-        tuple(token.value or Fraction(0) for side in calculated for token in side.numbers),
+        _operands(sides),
         _result(sides[-1]),
         value,
         tuple(str(token.value or token.kind) for token in calculated[0].rpn),
         all(token.kind in "n+-*/()=m" and not token.text.isalpha() for token in shown),
         verdict is Verdict.WRONG and _mark_agrees(text, shown, sides[-1]),
     )
+
+
+def _operands(sides: Sequence[_Side]) -> tuple[Fraction, ...]:
+    """Return the numbers calculated with, without those that an earlier side of the chain gave."""
+    values: list[Fraction] = []
+    reached: list[Fraction] = []
+    for side in sides:
+        for token in side.numbers if side.calculated else ():
+            value, decimals = token.value or Fraction(0), token.decimals
+            if all(compare(r, value, decimals) is not Verdict.RIGHT for r in reached):
+                values.append(value)
+        reached += [side.value] if side.value is not None else []
+    return tuple(values)
 
 
 def _mark_agrees(text: str, tokens: Sequence[Token], last: _Side) -> bool:

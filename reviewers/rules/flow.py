@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dca.domain.spans import Span
-from reviewers.rules.equations import Equation, Numeral, Page
-from reviewers.rules.numbers import Verdict
+from reviewers.rules.equations import Equation, Numeral, Page, read_page
 from reviewers.rules.sentences import sentences
 
 _ORDINARY = frozenset(
@@ -21,6 +20,8 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<![\w\\])([b-zB-HJ-Z])(?![\w'’])(\s?=(?!=))?")
+_SPACED = re.compile(r"(?<![\w.,])[0-9]{1,3}(?: [0-9]{3}){1,4}(?![\w.,]?[0-9])")
+_CLOCK = re.compile(r"[0-9]:[0-9]{2}")
 _MAX_LOCAL = 8
 """Numbers of a sentence that are tried as the operands of a calculation in words."""
 
@@ -50,11 +51,20 @@ class Segment:
 class _Ledger:
     """Which segment introduced a value or a name last; what the problem gives."""
 
-    def __init__(self, given: Iterable[Numeral]) -> None:
-        self.given = {numeral.value for numeral in given}
+    def __init__(self, given: Iterable[Fraction]) -> None:
+        self.given = set(given)
         self.latest: dict[Fraction, int] = {}
         self.names: dict[str, int] = {}
         self.near: list[Fraction] = []
+
+    def enter(self, place: int, outputs: Iterable[Fraction], names: Iterable[str]) -> None:
+        """Note what a segment introduces; a value is known without its sign and when rounded."""
+        for value in outputs:
+            for form in _forms(value):
+                self.latest[form] = place
+        for value in outputs:
+            self.latest[value] = place
+        self.names.update(dict.fromkeys(names, place))
 
     def explains(self, value: Fraction) -> bool:
         """Tell whether a value is given, introduced before, ordinary, or one of these rescaled."""
@@ -73,23 +83,42 @@ class _Ledger:
 
         One operand is among the sentence's own or the previous sentence's numbers.
         """
+        here, near = set(local), set(self.near)
         for a in (*local[:_MAX_LOCAL], *self.near[:_MAX_LOCAL]):
             others = [value - a, a - value, value + a]
             if value and a:
                 others += [value / a, a / value, value * a]
             for b in others:
-                if b not in (0, 1) and (self.has(b) or b in local or b in (2, 100)):
+                usual = a in here and (b in (2, 100) or self.has(b))
+                if b not in (0, 1) and a != b and (usual or b in here or b in near):
                     return (a, b)
         return None
 
 
-def segments(text: str, page: Page, given: Iterable[Numeral]) -> list[Segment]:
+def _forms(value: Fraction) -> tuple[Fraction, ...]:
+    """Return the forms in which a value may be written again."""
+    if value.denominator == 1 or value.numerator.bit_length() > 200:
+        return (-value,)
+    cut = Fraction(int(value * 100), 100)
+    rounded = (*(round(value, digits) for digits in range(5)), Fraction(int(value)), cut)
+    return (-value, *rounded, *(-form for form in rounded))
+
+
+def given_values(problem: str) -> set[Fraction]:
+    """Return the numbers of the problem, those with spaces for thousands marks included."""
+    values = {numeral.value for numeral in read_page(problem).numerals}
+    return values | {
+        Fraction(match.group().replace(" ", "")) for match in _SPACED.finditer(problem)
+    }
+
+
+def segments(text: str, page: Page, given: Iterable[Fraction]) -> list[Segment]:
     """Return the sentences of ``text`` with the flow of values between them.
 
     Args:
         text: The completion.
         page: Its equations and numbers.
-        given: The numbers of the problem.
+        given: The numbers of the problem, see ``given_values``.
     """
     ledger = _Ledger(given)
     found: list[Segment] = []
@@ -140,18 +169,19 @@ def _segment(
         strange += [v for v in inner if v not in loose and not ledger.explains(v)]
         operands += inner
         results.append(equation.result)
-        if equation.value is not None and equation.verdict is Verdict.RIGHT:
+        if equation.value is not None:
             results.append(equation.value)
     fresh = [v for v in loose if v not in results and not ledger.has(v) and v not in (0, 1)]
+    names, defined = _names(text, span)
+    readable = not names and _CLOCK.search(text, span.start, span.stop) is None
     guessed = False
     for value in dict.fromkeys(fresh):
         local = [v for v in (*loose, *results, *operands) if v != value]
         fit = ledger.fits(value, local)
         guessed = guessed or fit is not None
         operands += fit or ()
-        if fit is None and not ledger.explains(value):
+        if fit is None and readable and not ledger.explains(value):
             strange.append(value)
-    names, defined = _names(text, span)
     used = {ledger.latest[v] for v in operands if v in ledger.latest}
     used |= {ledger.names[name] for name in names if name in ledger.names}
     outputs = tuple(dict.fromkeys((*results, *fresh)))
@@ -166,8 +196,7 @@ def _segment(
         tuple(dict.fromkeys(strange)),
         guessed,
     )
-    ledger.latest.update(dict.fromkeys(outputs, place))
-    ledger.names.update(dict.fromkeys(defined, place))
+    ledger.enter(place, outputs, defined)
     ledger.near = [*results, *loose]
     return segment
 

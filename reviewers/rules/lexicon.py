@@ -41,6 +41,6 @@ CONVERTIBLE = _words(
     meter meters metre metres km kilometer kilometers g gram grams kg kilogram kilograms mg ounce
     ounces oz pound pounds lb lbs ton tons cent cents dollar dollars penny pennies nickel nickels
     dime dimes quarter quarters liter liters litre litres ml milliliter milliliters cup cups pint
-    pints quart quarts gallon gallons pair pairs score percent degree degrees k"""
+    pints quart quarts gallon gallons pair pairs score percent degree degrees"""
 )
 """Units that people convert without saying so."""

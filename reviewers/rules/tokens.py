@@ -217,17 +217,32 @@ class _Scanner:
             del self.tokens[-back:]
             value = (head.value or Fraction(0)) * share
             self.tokens.append(Token("n", head.start, match.end(), word, value))
+        elif head is not None and [t.text for t in self.tokens[-2:]] == ["and", "a"]:
+            self.add_part(match, word, share)
         elif word == "half" or (head is not None and head.text in ("a", "an")):
             self.number(match, word, share)
         else:
             self.emit("w", match, word)
 
+    def add_part(self, match: re.Match[str], word: str, share: Fraction) -> None:
+        """Join "three and a half"."""
+        whole = self.tokens[-3] if len(self.tokens) > 2 else None
+        if whole is None or whole.kind != "n":
+            self.number(match, word, share)
+            return
+        del self.tokens[-3:]
+        value = (whole.value or Fraction(0)) + share
+        self.tokens.append(Token("n", whole.start, match.end(), word, value, 2))
+
     def multiple_word(self, match: re.Match[str], word: str) -> None:
         self.number(match, word, Fraction(MULTIPLES[word]))
 
     def scale_word(self, match: re.Match[str], word: str) -> None:
-        """Scale "3 million"; "hundreds of" is a word."""
+        """Scale "3 million" and "50k"; "hundreds of" is a word, and "k" alone a variable."""
         last = self.tokens[-1] if self.tokens else None
+        if word == "k" and (last is None or last.stop != match.start()):
+            self.emit("q", match, word)
+            return
         if last is None or last.kind != "n" or last.value is None:
             self.emit("w", match, word)
             return

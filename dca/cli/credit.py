@@ -1,0 +1,140 @@
+"""``dca credit``: put each outcome's reward where the panel says it was earned."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dca.cli.run import Run
+from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
+from dca.cli.stores import opened
+from dca.cli.tables import print_table
+from dca.pipeline.credit import CreditResult, MethodResult, assign_store
+from training.vocabulary import load_tokenizer
+
+PANEL = "Parts of deliberative"
+
+
+def credit(
+    context: typer.Context,
+    *,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", metavar="A,B", help="uniform, grpo, deliberative"),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option("--consensus", metavar="N", help="This version, not the newest"),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="NAME", help="For rollouts without token ids"),
+    ] = None,
+    success: Annotated[
+        str | None,
+        typer.Option("--success", help="conserve, mask or uniform", rich_help_panel=PANEL),
+    ] = None,
+    failure: Annotated[
+        str | None,
+        typer.Option("--failure", help="blame, uniform or drop", rich_help_panel=PANEL),
+    ] = None,
+    veto: Annotated[
+        bool | None,
+        typer.Option(
+            "--veto/--no-veto", help="Leave out unsound successes", rich_help_panel=PANEL
+        ),
+    ] = None,
+    confidence: Annotated[
+        bool | None,
+        typer.Option(
+            "--confidence/--no-confidence", help="Weight by agreement", rich_help_panel=PANEL
+        ),
+    ] = None,
+    cap: Annotated[
+        float | None,
+        typer.Option("--cap", metavar="X", help="Largest factor", rich_help_panel=PANEL),
+    ] = None,
+    unagreed: Annotated[
+        str | None, typer.Option("--unagreed", help="mask or uniform", rich_help_panel=PANEL)
+    ] = None,
+    where: Where = None,
+    ids: Ids = None,
+    limit: Limit = None,
+    sample: Sample = None,
+) -> None:
+    """Put each outcome's reward where the panel says it was earned.
+
+    Writes one advantage and one weight per token and method. A group is credited whole when any
+    of its rollouts is selected. A method that lacks an input is listed as n/a with what it needs.
+    """
+    run: Run = context.obj
+    parts = {
+        "success": success,
+        "failure": failure,
+        "veto": veto,
+        "confidence": confidence,
+        "cap": cap,
+        "unagreed": unagreed,
+    }
+    loaded = run.load(
+        {
+            ("project", "tokenizer"): ("--tokenizer", tokenizer),
+            ("credit", "methods"): ("--methods", split_names(methods)),
+            **{("credit", name): (f"--{name}", value) for name, value in parts.items()},
+        }
+    )
+    config = loaded.config
+    settings = config.credit.model_dump(exclude={"methods"})
+    name = config.project.tokenizer
+    with opened(loaded) as engine:
+        result = assign_store(
+            engine,
+            config.credit.methods,
+            Choice(where, ids, limit, sample).selection(run, engine),
+            labels=config.label_set,
+            settings=settings,
+            consensus=version,
+            tokenizer=load_tokenizer(name) if name else None,
+            progress=run.progress(),
+        )
+    run.done(asdict(result), lambda console: print_result(console, result))
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Read ``a,b``."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def print_result(console: Console, result: CreditResult) -> None:
+    """Print one line per method, then what it did not do and why."""
+    source = f"consensus {result.consensus}" if result.consensus else "no consensus"
+    console.print(Text(f"{result.groups:,} groups, {source}"))
+    rows = [_cells(item) for item in result.methods]
+    heads = ("method", "rollouts", "tokens", "in the loss", "rollouts by event")
+    print_table(console, heads, rows, right=(1, 2, 3))
+    for item in result.methods:
+        if item.skipped:
+            console.print(Text(f"{item.method} left out: {counted(item.skipped)}"), soft_wrap=True)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return named counts as a list."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _cells(item: MethodResult) -> tuple[str, ...]:
+    if item.missing:
+        return item.method, "-", "-", "-", item.missing
+    share = item.in_loss / item.tokens if item.tokens else 0.0
+    return (
+        item.method,
+        f"{item.rollouts:,}",
+        f"{item.tokens:,}",
+        f"{share:.1%}",
+        counted(item.events) or "-",
+    )

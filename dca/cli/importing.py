@@ -1,0 +1,231 @@
+"""``dca import``: rollouts into the store."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dca.cli.run import PARTIAL, Run
+from dca.cli.stores import opened
+from dca.cli.terminal import one_line
+from dca.config.sources import shown
+from dca.domain.errors import UsageError
+from dca.pipeline.importing import (
+    ImportOptions,
+    ImportProgress,
+    ImportResult,
+    SourcePreview,
+    import_rollouts,
+    preview,
+)
+from dca.pipeline.progress import Progress
+from training.vocabulary import load_tokenizer
+
+EXCERPT = 200
+"""Characters of a sample's texts that are shown."""
+SHOWN_REJECTS = 3
+"""Reasons of rejects that a preview shows."""
+
+
+def import_(
+    context: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SRC...", help="Files, folders, globs; - is standard input"),
+    ],
+    *,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="trl, verl, verifiers, chat or plain; else detected"
+        ),
+    ] = None,
+    mapping: Annotated[
+        str, typer.Option("--map", metavar="FACT=COLUMN,...", help="prompt=question,reward=score")
+    ] = "",
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify", metavar="HOW", help="Reward from the truth: exact, numeric, choice, math"
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="NAME", help="Approximate ids where there are none"),
+    ] = None,
+    think_tags: Annotated[
+        str | None,
+        typer.Option("--think-tags", metavar="OPEN,CLOSE", help="Default <think>,</think>"),
+    ] = None,
+    rejects: Annotated[
+        Path, typer.Option("--rejects", metavar="FILE", help="What cannot be imported, and why")
+    ] = Path("import-rejects.jsonl"),
+    task: Annotated[
+        str, typer.Option("--task", metavar="NAME", help="Where the source names none")
+    ] = "",
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Where the source names none")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done")] = False,
+) -> None:
+    """Bring rollouts into the store; the format is detected.
+
+    Plain JSONL, CSV and Parquet, chat JSONL, TRL completions, verl dumps and verifiers results,
+    also compressed with gz or zst. Importing twice changes nothing. What cannot be imported goes
+    to the rejects file with line and reason, and the exit code is 3.
+    """
+    run: Run = context.obj
+    loaded = run.load({("project", "tokenizer"): ("--tokenizer", tokenizer)})
+    tags = {} if think_tags is None else {"think_tags": read_tags(think_tags)}
+    name = loaded.config.project.tokenizer
+    options = ImportOptions(
+        format=format_,
+        mapping=read_mapping(mapping),
+        verify=verify,
+        rejects=rejects,
+        tokenizer=load_tokenizer(name) if name else None,
+        task=task,
+        model=model,
+        **tags,
+    )
+    if dry_run:
+        finish_dry(run, preview(sources, options))
+        return
+    with opened(loaded, must_exist=False) as engine:
+        progress = run.progress()
+        progress.start(None, "import")
+        follow, announce = listener(progress), announcer(run)
+        result = import_rollouts(engine, sources, options, on_progress=follow, on_source=announce)
+        progress.finish()
+    finish(run, result)
+
+
+def read_mapping(text: str) -> dict[str, str]:
+    """Read ``prompt=question,reward=score``.
+
+    Raises:
+        UsageError: A part has no ``=``.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = [
+        fact for fact, sign, column in pairs if not (sign and fact.strip() and column.strip())
+    ]
+    if wrong:
+        raise UsageError(f"--map {text}: {wrong[0]!r} is not FACT=COLUMN")
+    return {fact.strip(): column.strip() for fact, _, column in pairs}
+
+
+def read_tags(text: str) -> tuple[str, str]:
+    """Read ``<think>,</think>``.
+
+    Raises:
+        UsageError: There are not two.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(f"--think-tags {text}: give both marks, as in '<think>,</think>'")
+    return parts[0], parts[1]
+
+
+def listener(progress: Progress) -> Callable[[ImportProgress], None]:
+    """Return what turns running totals into steps of progress."""
+    last = ImportProgress("", 0, 0, 0, 0)
+
+    def follow(now: ImportProgress) -> None:
+        nonlocal last
+        counts = {
+            name: getattr(now, name) - getattr(last, name)
+            for name in ("new", "unchanged", "rejected")
+        }
+        progress.advance(now.rows - last.rows, **{name: n for name, n in counts.items() if n})
+        last = now
+
+    return follow
+
+
+def announcer(run: Run) -> Callable[[SourcePreview], None]:
+    """Return what says how each source is read, before it is stored."""
+
+    def announce(item: SourcePreview) -> None:
+        for line in preview_lines(item, sample=sys.stderr.isatty()):
+            run.note(line)
+
+    return announce
+
+
+def preview_lines(item: SourcePreview, *, sample: bool) -> list[str]:
+    """Return the format, the columns, one rollout and the rejects of a source's head."""
+    source = one_line(item.source)
+    if not item.format:
+        return [f"{source}: no usable row"]
+    lines = [f"{source}: {item.format} ({one_line(item.reason)})"]
+    if item.note:
+        lines.append(f"  note: {item.note}")
+    lines.append(f"  columns: {', '.join(one_line(name) for name in item.columns)}")
+    if sample and item.sample is not None:
+        first = item.sample
+        reward = "not known" if first.reward is None else f"{first.reward:g}"
+        lines += [
+            f"  prompt: {excerpt(first.problem)}",
+            f"  completion: {excerpt(first.completion)}",
+            f"  reward: {reward}",
+        ]
+    if item.rejected:
+        lines.append(f"  {len(item.rejected)} of the first {item.sampled} rows are not usable:")
+    lines += [
+        f"    line {reject.line}: {one_line(reject.reason)}"
+        for reject in item.rejected[:SHOWN_REJECTS]
+    ]
+    return lines
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a text on one line, with a count of what is left out."""
+    cut = len(text) - EXCERPT
+    return one_line(text[:EXCERPT]) + (f" ... ({cut:,} more characters)" if cut > 0 else "")
+
+
+def finish_dry(run: Run, found: Sequence[SourcePreview]) -> None:
+    """Print what an import would do."""
+
+    def text(console: Console) -> None:
+        for item in found:
+            for line in preview_lines(item, sample=True):
+                console.print(Text(line), soft_wrap=True)
+
+    sources = [
+        {
+            "source": item.source,
+            "format": item.format or None,
+            "reason": item.reason,
+            "note": item.note or None,
+            "columns": list(item.columns),
+            "sampled": item.sampled,
+            "rejected": [{"line": one.line, "reason": one.reason} for one in item.rejected],
+        }
+        for item in found
+    ]
+    run.done({"dry_run": True, "sources": sources}, text)
+
+
+def finish(run: Run, result: ImportResult) -> None:
+    """Print what was imported; anything rejected makes it partial."""
+
+    def text(console: Console) -> None:
+        counts = f"new {result.new:,} · unchanged {result.unchanged:,}"
+        rejected = f" · rejected {result.rejected:,}"
+        if result.rejects_path is not None:
+            rejected += f" (why: {shown(result.rejects_path)})"
+        console.print(Text(counts + rejected), soft_wrap=True)
+        for outcome, count in result.verified.items():
+            console.print(Text(f"verified {outcome.value}: {count:,}"))
+        if result.approximate:
+            console.print(Text(f"{result.approximate:,} with approximate token ids"))
+
+    code = PARTIAL if result.rejected else 0
+    run.done({"dry_run": False, **asdict(result)}, text, exit_code=code)

@@ -1,0 +1,31 @@
+"""Ctrl-C during long work: the first drains, the second aborts."""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from dca.cli.run import Run
+
+
+@contextmanager
+def draining(run: Run) -> Generator[threading.Event]:
+    """Give an event that the first Ctrl-C, or a termination signal, sets; the second one raises.
+
+    The work looks at the event, finishes what is in flight and stores it.
+    """
+    stop = threading.Event()
+
+    def drain(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        run.note("finishing what is in flight; press Ctrl-C again to abort")
+
+    before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,96 @@
+"""``dca review``: ask the panel."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dca.cli.interrupt import draining
+from dca.cli.run import INTERRUPTED, PARTIAL, Run
+from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
+from dca.cli.stores import opened
+from dca.cli.tables import print_table
+from dca.cli.terminal import one_line
+from dca.pipeline.panels import build_panel
+from dca.pipeline.review import ReviewResult, review_store
+
+HEADS = ("reviewer", "reviewed", "stored before", "pending", "tokens in", "out", "abstained")
+
+
+def review(
+    context: typer.Context,
+    *,
+    panel: Annotated[
+        str | None, typer.Option("--panel", metavar="NAME", help="Instead of [review] panel")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", metavar="N", help="Most reviews in flight", min=1),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where a reviewer abstained")
+    ] = False,
+    where: Where = None,
+    ids: Ids = None,
+    limit: Limit = None,
+    sample: Sample = None,
+) -> None:
+    """Ask the panel; running again resumes.
+
+    Only what is not answered yet is asked. Every answer is stored at once. Ctrl-C lets what is in
+    flight finish; a second one aborts. Exit code 3 when a reviewer abstained anywhere.
+    """
+    run: Run = context.obj
+    loaded = run.load(
+        {
+            ("review", "panel"): ("--panel", panel),
+            ("review", "concurrency"): ("--concurrency", concurrency),
+        }
+    )
+    settings = loaded.config.review
+    reviewers = build_panel(loaded.config, settings.panel)
+    with opened(loaded) as engine, draining(run) as stop:
+        result = review_store(
+            engine,
+            reviewers,
+            Choice(where, ids, limit, sample).selection(run, engine),
+            concurrency=settings.concurrency,
+            retry_failed=retry_failed,
+            progress=run.progress(),
+            stop=stop,
+        )
+    finish(run, settings.panel, result)
+
+
+def finish(run: Run, panel: str, result: ReviewResult) -> None:
+    """Print what each reviewer did."""
+    stopped = INTERRUPTED if result.stopped else 0
+    code = stopped or (0 if result.complete else PARTIAL)
+    run.done(
+        {"panel": panel, **asdict(result)},
+        lambda console: print_result(console, panel, result),
+        exit_code=code,
+    )
+
+
+def print_result(console: Console, panel: str, result: ReviewResult) -> None:
+    """Print one line per reviewer."""
+    rows = [
+        (
+            one_line(row.name),
+            f"{row.reviews:,}",
+            f"{row.cached:,}",
+            f"{row.pending:,}",
+            f"{row.input_tokens:,}",
+            f"{row.output_tokens:,}",
+            ", ".join(f"{kind} {count:,}" for kind, count in row.abstentions.items()) or "-",
+        )
+        for row in result.reviewers
+    ]
+    print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5))
+    done = "stopped" if result.stopped else "done"
+    console.print(
+        f"{result.selected:,} rollouts, panel {panel}: {done} in {result.seconds:.1f} s",
+        soft_wrap=True,
+    )

@@ -1,0 +1,183 @@
+"""``spans.jsonl``: one row per span of a consensus, with who voted what and why."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dca.domain.consensus import AgreedLink, AgreedSpan, Consensus, ConsensusVersion, Status
+from dca.domain.errors import FormatError
+from dca.domain.review import LinkKind, Review, Soundness, Step
+from dca.domain.rollout import Rollout
+from dca.domain.spans import Span
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLink:
+    """The span of this row led to another span of the same rollout."""
+
+    target: int
+    """``SpanRow.index`` of the other span."""
+    kind: LinkKind
+    support: float
+    """In [0, 1]."""
+    reviewers: tuple[str, ...]
+    dropped: str = ""
+    """Why the link was refused although supported; ``""`` when it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """One line of ``spans.jsonl``."""
+
+    rollout_id: str
+    group_id: str
+    task: str
+    model: str
+    step: int | None
+    reward: float | None
+    index: int
+    """Position of the span in its rollout, from 0."""
+    start: int
+    """First code point in the completion."""
+    stop: int
+    """One past the last code point."""
+    text: str
+    """``completion[start:stop]``."""
+    status: Status
+    label: str | None
+    share: float
+    shares: Mapping[str, float]
+    """Weighted share per label that got a vote."""
+    votes: Mapping[str, str]
+    """Reviewer to label."""
+    reasons: Mapping[str, str]
+    """Reviewer to the reason of its step that covers most of the span."""
+    links: tuple[SpanLink, ...]
+    """Links that leave this span."""
+    blamed: bool
+    """Whether the panel agreed that the first wrong step lies here."""
+    soundness: Soundness | None
+    """The panel's verdict on the whole rollout, ``None`` when not agreed."""
+    left: float
+    """Support in [0, 1] for the boundary at ``start``."""
+    right: float
+    """Support in [0, 1] for the boundary at ``stop``."""
+    consensus: int
+    """Number of the consensus version."""
+    label_set: str
+    panel: tuple[str, ...]
+    dca_version: str
+
+
+def span_rows(
+    rollout: Rollout,
+    consensus: Consensus,
+    version: ConsensusVersion,
+    reviews: Sequence[Review] = (),
+) -> list[SpanRow]:
+    """Return the rows of one rollout, in text order.
+
+    Args:
+        rollout: The rollout that ``consensus`` settles.
+        consensus: Its result.
+        version: The run of the vote that made it.
+        reviews: The reviews behind it, for the reasons; reviewers without one give none.
+    """
+    names = {digest: name for name, digest in version.reviewers.items()}
+    steps = {
+        names[review.key.reviewer]: review.steps for review in reviews if _known(review, names)
+    }
+    verdict = consensus.soundness
+    return [
+        SpanRow(
+            rollout_id=rollout.id,
+            group_id=rollout.group_id,
+            task=rollout.task,
+            model=rollout.model,
+            step=rollout.step,
+            reward=rollout.reward,
+            index=index,
+            start=item.span.start,
+            stop=item.span.stop,
+            text=item.span.text(rollout.completion),
+            status=item.status,
+            label=item.label,
+            share=item.share,
+            shares=dict(item.shares),
+            votes=dict(item.votes),
+            reasons=_reasons(item, steps),
+            links=tuple(_link(link) for link in consensus.links if link.source == index),
+            blamed=_blamed(consensus, item.span),
+            soundness=None if verdict is None else verdict.verdict,
+            left=item.left,
+            right=item.right,
+            consensus=version.id,
+            label_set=version.label_set,
+            panel=version.panel,
+            dca_version=version.dca_version,
+        )
+        for index, item in enumerate(consensus.spans)
+    ]
+
+
+def _known(review: Review, names: Mapping[str, str]) -> bool:
+    return review.key.reviewer in names
+
+
+def _link(link: AgreedLink) -> SpanLink:
+    return SpanLink(link.target, link.kind, link.support, link.reviewers, link.dropped)
+
+
+def _reasons(item: AgreedSpan, steps: Mapping[str, tuple[Step, ...]]) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for name in sorted(steps):
+        nearest = max(steps[name], key=lambda step: step.span.overlap(item.span), default=None)
+        if nearest is not None and nearest.span.overlap(item.span) and nearest.reason:
+            reasons[name] = nearest.reason
+    return reasons
+
+
+def _blamed(consensus: Consensus, span: Span) -> bool:
+    blame = consensus.blame
+    if blame is None or blame.status is not Status.AGREED or blame.span is None:
+        return False
+    return blame.span.overlap(span) > 0
+
+
+def write_spans(path: Path, rows: Iterable[SpanRow]) -> int:
+    """Write rows as JSON Lines and return how many.
+
+    Raises:
+        FormatError: The file cannot be written.
+    """
+    count = 0
+    encoder = msgspec.json.Encoder()
+    try:
+        with path.open("wb") as stream:
+            for row in rows:
+                stream.write(encoder.encode(row) + b"\n")
+                count += 1
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be written: {error}") from error
+    return count
+
+
+def read_spans(path: Path) -> Iterator[SpanRow]:
+    """Yield the rows of a file that ``write_spans`` wrote.
+
+    Raises:
+        FormatError: The file cannot be read, or a line is no such row.
+    """
+    decoder = msgspec.json.Decoder(SpanRow)
+    line = 0
+    try:
+        with path.open("rb") as stream:
+            for line, raw in enumerate(stream, 1):
+                yield decoder.decode(raw)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = "Export the spans again; the file was changed or cut."
+        raise FormatError(f"{path}: line {line}: {error}", hint=hint) from error
