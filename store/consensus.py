@@ -58,8 +58,8 @@ def seal_version(session: Session, version: ConsensusVersion) -> None:
     """Write the results of a version that this transaction added; afterwards it is immutable.
 
     Its results (``n_eff``, ``rollouts``, ``shares``, ``agreement``) are known only when the last
-    rollout is settled, but each consensus row needs the number of its version. Nobody else sees the
-    version before the transaction ends.
+    rollout is settled, but each consensus row needs the number of its version. Nobody else sees
+    the version before the transaction ends.
     """
     columns = version_columns(version)
     results = {name: columns[name] for name in ("n_eff", "rollouts", "shares", "agreement")}

@@ -312,6 +312,19 @@ def test_a_long_step_stands_for_the_spans_inside_it() -> None:
     assert [x.support for x in found.links] == [1.0, 1.0]
 
 
+def test_a_step_does_not_stand_for_a_span_that_it_only_grazes() -> None:
+    #       0123456789012
+    text = "one two three"
+    # Step 0 holds 2 of its 6 characters in the second span: 1/3 < 1/2.
+    grazing = review((0, 6, "setup"), (8, 13, "idle"), links=(Link(0, 1, LinkKind.USES),))
+    rest = review((0, 3, "setup"), (4, 13, "idle"), links=(Link(0, 1, LinkKind.USES),))
+
+    found = agree(text, {"a": grazing, "b": rest, "c": rest})
+
+    assert drawn(found.spans) == [(0, 4, "agreed", "setup"), (4, 13, "agreed", "idle")]
+    assert [(x.source, x.target, x.reviewers) for x in found.links] == [(0, 1, ("a", "b", "c"))]
+
+
 def test_a_step_never_leads_to_itself() -> None:
     halves = review((0, 3, "idle"), (4, 7, "idle"), links=(Link(0, 1, LinkKind.USES),))
     whole = review((0, 7, "idle"))

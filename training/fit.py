@@ -13,6 +13,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils import logging
 from trl import SFTConfig  # pyright: ignore[reportPrivateImportUsage] - TRL's public path
 
 from dca.domain.errors import TrainingError
@@ -33,6 +34,7 @@ RUN_FILE = "run.json"
 
 def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainReport:
     """Do the run that ``training.run.train`` describes."""
+    logging.disable_progress_bar()  # the caller shows the progress
     if not (config.model / "config.json").is_file():
         raise TrainingError(f"{config.model}: no model", hint="give a Hugging Face model folder")
     checkpoint = _claim(config)
@@ -168,6 +170,7 @@ def _adapters(config: TrainConfig) -> LoraConfig | None:
 
 
 def _arguments(config: TrainConfig) -> SFTConfig:
+    checkpointing: dict[str, Any] = {_CHECKPOINTING: config.gradient_checkpointing}
     return SFTConfig(
         output_dir=str(config.output),
         per_device_train_batch_size=config.batch,
@@ -181,7 +184,6 @@ def _arguments(config: TrainConfig) -> SFTConfig:
         max_steps=config.steps or -1,
         seed=config.seed,
         bf16=_bf16(config),
-        gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=config.log_every,
         # A loss that is not a number must be seen, not averaged away.
         logging_nan_inf_filter=False,
@@ -194,7 +196,16 @@ def _arguments(config: TrainConfig) -> SFTConfig:
         remove_unused_columns=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
+        **checkpointing,
     )
+
+
+_CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in SFTConfig.__dataclass_fields__
+)
+"""What transformers calls the setting: the second name is the older one."""
 
 
 _SCHEDULES = {

@@ -18,6 +18,7 @@ from transformers import (
     Qwen2ForCausalLM,
     set_seed,
 )
+from transformers.utils import logging
 
 from dca.domain.rollout import Message
 from training.vocabulary import FastTokenizer
@@ -55,6 +56,7 @@ def build_tiny(
     Returns:
         The number of parameters.
     """
+    logging.disable_progress_bar()
     tokenizer = _tokenizer(texts, vocabulary)
     tokenizer.save_pretrained(str(folder))
     set_seed(seed)
@@ -122,6 +124,7 @@ def sample(
         temperature: softmax temperature, > 0; nothing else shapes the distribution.
         seed: seed of the sampler; the same arguments give the same samples on the same machine.
     """
+    logging.disable_progress_bar()
     model: Any = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True)
     model.eval()
     set_seed(seed)

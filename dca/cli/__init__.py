@@ -74,6 +74,7 @@ def _fail(
     arguments: Sequence[str], current: Run, error: BaseException, hint: str | None = None
 ) -> int:
     """Print an error in one line, its hint, and as a document when one was asked for."""
+    current.listener.finish()
     code, message = _code(error), _message(error)
     hint = hint or getattr(error, "hint", None)
     for line in message.split("\n"):

@@ -65,7 +65,7 @@ def consensus(
             build_panel(config, config.review.panel),
             Choice(where, ids, limit, sample).selection(run, engine),
             params=config.consensus.params(),
-            progress=run.progress(),
+            progress=run.listener,
             seed=run.flags.seed,
         )
     run.done(asdict(result), lambda console: print_result(console, result))

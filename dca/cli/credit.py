@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -34,18 +34,16 @@ def credit(
         typer.Option("--tokenizer", metavar="NAME", help="For rollouts without token ids"),
     ] = None,
     success: Annotated[
-        str | None,
-        typer.Option("--success", help="conserve, mask or uniform", rich_help_panel=PANEL),
+        Literal["conserve", "mask", "uniform"] | None,
+        typer.Option("--success", help="Where its advantage goes", rich_help_panel=PANEL),
     ] = None,
     failure: Annotated[
-        str | None,
-        typer.Option("--failure", help="blame, uniform or drop", rich_help_panel=PANEL),
+        Literal["blame", "uniform", "drop"] | None,
+        typer.Option("--failure", help="Where its advantage goes", rich_help_panel=PANEL),
     ] = None,
     veto: Annotated[
         bool | None,
-        typer.Option(
-            "--veto/--no-veto", help="Leave out unsound successes", rich_help_panel=PANEL
-        ),
+        typer.Option("--veto/--no-veto", help="Unsound successes", rich_help_panel=PANEL),
     ] = None,
     confidence: Annotated[
         bool | None,
@@ -58,7 +56,8 @@ def credit(
         typer.Option("--cap", metavar="X", help="Largest factor", rich_help_panel=PANEL),
     ] = None,
     unagreed: Annotated[
-        str | None, typer.Option("--unagreed", help="mask or uniform", rich_help_panel=PANEL)
+        Literal["mask", "uniform"] | None,
+        typer.Option("--unagreed", help="Text without agreement", rich_help_panel=PANEL),
     ] = None,
     where: Where = None,
     ids: Ids = None,
@@ -98,7 +97,7 @@ def credit(
             settings=settings,
             consensus=version,
             tokenizer=load_tokenizer(name) if name else None,
-            progress=run.progress(),
+            progress=run.listener,
         )
     run.done(asdict(result), lambda console: print_result(console, result))
 

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -202,7 +202,7 @@ class Live:
             self._bars = None
 
 
-def choose_display(flags: Flags, *, is_terminal: bool, environment: dict[str, str]) -> Display:
+def choose_display(flags: Flags, *, is_terminal: bool, environment: Mapping[str, str]) -> Display:
     """Return how to show progress: as asked, else live on a terminal that can, else plain."""
     if flags.quiet:
         return Display.NONE

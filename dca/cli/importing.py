@@ -15,6 +15,7 @@ from dca.cli.stores import opened
 from dca.cli.terminal import one_line
 from dca.config.sources import shown
 from dca.domain.errors import UsageError
+from dca.formats.marks import THINK_TAGS
 from dca.pipeline.importing import (
     ImportOptions,
     ImportProgress,
@@ -60,7 +61,7 @@ def import_(
     ] = None,
     think_tags: Annotated[
         str | None,
-        typer.Option("--think-tags", metavar="OPEN,CLOSE", help="Default <think>,</think>"),
+        typer.Option("--think-tags", metavar="OPEN,CLOSE", help="Else <think>,</think>"),
     ] = None,
     rejects: Annotated[
         Path, typer.Option("--rejects", metavar="FILE", help="What cannot be imported, and why")
@@ -81,25 +82,24 @@ def import_(
     """
     run: Run = context.obj
     loaded = run.load({("project", "tokenizer"): ("--tokenizer", tokenizer)})
-    tags = {} if think_tags is None else {"think_tags": read_tags(think_tags)}
     name = loaded.config.project.tokenizer
     options = ImportOptions(
         format=format_,
         mapping=read_mapping(mapping),
         verify=verify,
+        think_tags=read_tags(think_tags) if think_tags else THINK_TAGS,
         rejects=rejects,
         tokenizer=load_tokenizer(name) if name else None,
         task=task,
         model=model,
-        **tags,
     )
     if dry_run:
         finish_dry(run, preview(sources, options))
         return
     with opened(loaded, must_exist=False) as engine:
-        progress = run.progress()
+        progress = run.listener
         progress.start(None, "import")
-        follow, announce = listener(progress), announcer(run)
+        follow, announce = listener(progress), announcer(progress)
         result = import_rollouts(engine, sources, options, on_progress=follow, on_source=announce)
         progress.finish()
     finish(run, result)
@@ -148,12 +148,12 @@ def listener(progress: Progress) -> Callable[[ImportProgress], None]:
     return follow
 
 
-def announcer(run: Run) -> Callable[[SourcePreview], None]:
+def announcer(progress: Progress) -> Callable[[SourcePreview], None]:
     """Return what says how each source is read, before it is stored."""
 
     def announce(item: SourcePreview) -> None:
         for line in preview_lines(item, sample=sys.stderr.isatty()):
-            run.note(line)
+            progress.note(line)
 
     return announce
 

@@ -50,7 +50,7 @@ def ls(
     fields = {"rollouts": [asdict(line) for line in lines], "next": following}
     run.done(fields, lambda console: print_lines(console, lines))
     if following and not run.flags.json:
-        run.note(f"there are more: --after {following}")
+        run.note(f"there are more: dca ls --after {following}")
 
 
 def page(

@@ -57,7 +57,7 @@ def review(
             Choice(where, ids, limit, sample).selection(run, engine),
             concurrency=settings.concurrency,
             retry_failed=retry_failed,
-            progress=run.progress(),
+            progress=run.listener,
             stop=stop,
         )
     finish(run, settings.panel, result)

@@ -14,12 +14,12 @@ from rich.console import Console
 from dca.cli.display import choose_display, make_progress
 from dca.cli.flags import Flags, read_flags
 from dca.cli.streams import Masked
-from dca.cli.terminal import visible
+from dca.cli.terminal import one_line
 from dca.config import Flags as Settings
 from dca.config import Loaded, load
 from dca.config.sources import shown
 from dca.domain.errors import UsageError
-from dca.pipeline.progress import Progress
+from dca.pipeline.progress import Progress, Silent
 
 PIPE_WIDTH = 100
 """Columns of text for people when standard output is no terminal."""
@@ -45,6 +45,8 @@ class Run:
     flags: Flags = field(default_factory=Flags)
     done_once: bool = False
     """Whether the result is printed."""
+    listener: Progress = field(default_factory=Silent)
+    """Shows progress and notes on standard error."""
 
     def begin(self, verb: str) -> None:
         """Take note of the verb once every flag is read."""
@@ -52,6 +54,9 @@ class Run:
         self.flags = read_flags(self.given, os.environ)
         if self.flags.no_color:
             os.environ["NO_COLOR"] = "1"
+        self.listener = make_progress(
+            choose_display(self.flags, is_terminal=sys.stderr.isatty(), environment=os.environ)
+        )
         level = logging.INFO if self.flags.verbose else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
 
@@ -73,18 +78,14 @@ class Run:
             self.note(f"configuration: {shown(loaded.file) if loaded.file else 'none'}")
         return loaded
 
-    def progress(self) -> Progress:
-        """Return a listener that shows progress as the flags ask."""
-        is_terminal = sys.stderr.isatty()
-        environment = dict(os.environ)
-        return make_progress(
-            choose_display(self.flags, is_terminal=is_terminal, environment=environment)
-        )
-
     def note(self, text: str) -> None:
         """Say one sentence on standard error, unless told to be quiet."""
-        if not self.flags.quiet:
-            sys.stderr.write(f"dca: {visible(text)}\n")
+        if self.flags.quiet:
+            return
+        if isinstance(self.listener, Silent):
+            sys.stderr.write(f"{one_line(text)}\n")
+        else:
+            self.listener.note(text)
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be undone.

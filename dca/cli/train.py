@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,21 +21,6 @@ CLIP = "Clipped objective"
 DEVICE = "Memory and speed"
 
 
-class Objective(StrEnum):
-    """What is minimised."""
-
-    CLIPPED = "clipped"
-    SFT = "sft"
-
-
-class Schedule(StrEnum):
-    """Course of the learning rate after the warm-up."""
-
-    CONSTANT = "constant"
-    LINEAR = "linear"
-    COSINE = "cosine"
-
-
 def _option(*names: str, help_: str, panel: str | None = None) -> object:
     metavar = None if "/" in names[0] else names[0].rsplit("-", 1)[-1].upper()
     return typer.Option(*names, help=help_, metavar=metavar, rich_help_panel=panel)
@@ -49,8 +33,9 @@ def train(
     model: Annotated[Path, _option("--model", help_="Folder of a causal language model")],
     output: Annotated[Path, _option("--out", help_="Folder for the trained model")],
     objective: Annotated[
-        Objective, typer.Option("--objective", help="Credit with clipped ratio, or weighted SFT")
-    ] = Objective.CLIPPED,
+        Literal["clipped", "sft"],
+        typer.Option("--objective", help="Credit with clipped ratio, or weighted SFT"),
+    ] = "clipped",
     epochs: Annotated[float, _option("--epochs", help_="Passes over the rows")] = 1.0,
     steps: Annotated[
         int | None, _option("--steps", help_="Optimizer steps; wins over --epochs")
@@ -66,8 +51,9 @@ def train(
         float, _option("--learning-rate", help_="Peak of the schedule", panel=MORE)
     ] = 1e-6,
     schedule: Annotated[
-        Schedule, typer.Option("--schedule", help="After the warm-up", rich_help_panel=MORE)
-    ] = Schedule.CONSTANT,
+        Literal["constant", "linear", "cosine"],
+        typer.Option("--schedule", help="After the warm-up", rich_help_panel=MORE),
+    ] = "constant",
     warmup: Annotated[int, _option("--warmup", help_="Steps of warm-up", panel=MORE)] = 0,
     weight_decay: Annotated[
         float, _option("--weight-decay", help_="AdamW's decoupled decay", panel=MORE)
@@ -132,9 +118,9 @@ def train(
     """
     run: Run = context.obj
     run.load()
-    values = {**context.params, "rows": tuple(rows), "seed": run.flags.seed}
+    values: dict[str, Any] = {**context.params, "rows": tuple(rows), "seed": run.flags.seed}
     config = TrainConfig(**values)
-    progress = run.progress()
+    progress = run.listener
     progress.start(steps, "train")
     report = train_model(config, listener(progress))
     progress.finish()

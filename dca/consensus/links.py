@@ -4,12 +4,13 @@ Reference: a reviewer's step stands for a consensus span when their overlap coef
 ``|C n S| / min(|C|, |S|)`` is large enough, so finer and coarser segmentations both map.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from dca.domain.consensus import AgreedLink, AgreedSpan, ConsensusParams, Status
+from dca.domain.consensus import AgreedLink, AgreedSpan, ConsensusParams
 from dca.domain.review import LinkKind, Review
 from dca.domain.spans import Span
 
@@ -104,22 +105,27 @@ def _pairs(
     """Yield the pairs of consensus spans that one reviewer links."""
     if not review.links:
         return
-    places = [_places(step.span, spans, least) for step in review.steps]
+    edges = [item.span.start for item in spans]
+    places = [_places(step.span, spans, edges, least) for step in review.steps]
     for link in review.links:
         for source, target in product(places[link.source], places[link.target]):
             if source != target:
                 yield source, target, link.kind
 
 
-def _places(step: Span, spans: Sequence[AgreedSpan], least: float) -> list[int]:
-    """Return the consensus spans that a step stands for."""
-    return [
-        number
-        for number, item in enumerate(spans)
-        if item.status is not Status.UNCOVERED
-        and step.overlap(item.span) >= least * min(len(step), len(item.span))
-        and step.overlap(item.span) > 0
-    ]
+def _places(
+    step: Span, spans: Sequence[AgreedSpan], edges: Sequence[int], least: float
+) -> list[int]:
+    """Return the consensus spans that a step stands for; ``edges`` are the spans' starts."""
+    first = max(bisect_right(edges, step.start) - 1, 0)
+    last = bisect_left(edges, step.stop)
+    found: list[int] = []
+    for number in range(first, last):
+        held = spans[number].span
+        shared = step.overlap(held)
+        if shared > 0 and shared >= least * min(len(step), len(held)):
+            found.append(number)
+    return found
 
 
 def _reaches(successors: Mapping[int, set[int]], start: int, goal: int) -> bool:

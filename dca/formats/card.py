@@ -1,5 +1,6 @@
 """``dataset-card.md``: what an export holds, where it came from and what to beware of."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class CardFacts:
 def dataset_card(facts: CardFacts) -> str:
     """Return the card as Markdown, with the front matter that dataset hubs read."""
     parts = [
-        f"---\npretty_name: {facts.title}\ntags:\n- deliberative-credit-assignment\n---",
+        f"---\npretty_name: {json.dumps(facts.title)}\ntags:\n- deliberative-credit-assignment\n---",
         f"# {facts.title}",
         _table(("file", "rows"), [(name, f"{rows:,}") for name, rows in facts.files.items()]),
         "## Counts\n\n" + _table(("what", "number"), _counts(facts)),

@@ -174,7 +174,8 @@ def read_spans(path: Path) -> Iterator[SpanRow]:
     line = 0
     try:
         with path.open("rb") as stream:
-            for line, raw in enumerate(stream, 1):
+            for raw in stream:
+                line += 1
                 yield decoder.decode(raw)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error}") from error

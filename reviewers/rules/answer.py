@@ -23,6 +23,8 @@ _LEAD = re.compile(
     r"(?:[\s$€£¥₹*:=~≈(]|\\\(|\\\[|about|approximately|is|therefore|just)*+", re.IGNORECASE
 )
 
+_STRETCH = re.compile(r"[^bW]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -60,15 +62,13 @@ def _answer(text: str, start: int, stop: int) -> Answer:
     start = lead.end() if lead is not None and lead.end() < stop else start
     tokens = tokenise(text, start, stop)
     kinds = "".join([token.kind for token in tokens])
-    end = len(kinds)
-    for mark in "bW":
-        end = kinds.find(mark) if 0 < kinds.find(mark) < end else end
-    equal = kinds.rfind("=", 0, end) + 1
-    body = tokens[equal:end]
+    stretch = _STRETCH.match(kinds)
+    first = kinds.rfind("=", 0, stretch.end()) + 1 if stretch else 0
+    body = tokens[first : stretch.end()] if stretch else []
     rpn = postfix(body)
     if rpn is None:
-        body = [token for token in body if token.kind in "n%-"][:2]
-        rpn = postfix(body[:1] if body and body[0].kind == "n" else body)
+        body = [token for token in body if token.kind == "n"][:1]
+        rpn = postfix(body)
     value = evaluate(rpn, PercentRule.BARE) if rpn else None
     decimals = max((token.decimals for token in body), default=0)
     span = Span(start, max(start + 1, body[-1].stop if body and value is not None else stop))

@@ -66,7 +66,7 @@ def read_arithmetic(rollout: Rollout) -> Reading:
 
 
 def used_results(equations: Sequence[Equation]) -> list[list[int]]:
-    """Return, for every equation, the nearest earlier equations whose results it calculates with."""
+    """Return, for every equation, the nearest earlier ones whose results it calculates with."""
     latest: dict[Fraction, int] = {}
     uses: list[list[int]] = []
     for position, equation in enumerate(equations):
@@ -92,10 +92,8 @@ def _step(equation: Equation, used: bool, retracted: bool, repair: int | None) -
         why = "the calculation is right" + (" and its result is used" if used else "")
         return Step(equation.span, "contributing", USED if used else UNUSED, why)
     why = f"the calculation comes to {show(equation.value or Fraction(0))}"
-    if equation.marked:
-        sure = WRONG_MARKED
-    else:
-        sure = WRONG_PLAIN if equation.sure else WRONG_WORDED
+    sure = WRONG_PLAIN if equation.sure else WRONG_WORDED
+    sure = WRONG_MARKED if equation.marked else sure
     if retracted and repair is not None:
         return Step(equation.span, "indirect", sure, f"{why}; put right later")
     return Step(equation.span, "harmful", sure, why)

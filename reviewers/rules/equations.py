@@ -338,7 +338,6 @@ def _check(left: _Side, right: _Side, *, loose: bool) -> Verdict:
         return Verdict.UNCLEAR
     if not left.calculated and right.calculated:
         left, right = right, left
-    stated = right.numbers[0]
     rules = list(PercentRule) if left.percent or right.percent else [PercentRule.SHARE]
     found = {
         compare(value, target, decimals, loose=loose)
@@ -346,8 +345,9 @@ def _check(left: _Side, right: _Side, *, loose: bool) -> Verdict:
         if (value := evaluate(left.rpn, rule)) is not None
         for target, decimals in _targets(right)
     }
-    if right.calculated and stated.value is not None:
-        found.add(_running(left.value, right, stated.value))
+    head = right.numbers[0]
+    if right.calculated:  # "3 + 4 = 7 + 2 = 9" runs on from 7
+        found.add(compare(left.value, head.value or Fraction(0), head.decimals))
     if Verdict.RIGHT in found:
         return Verdict.RIGHT
     lone = not left.calculated and not right.calculated
@@ -364,12 +364,6 @@ def _targets(side: _Side) -> Iterator[tuple[Fraction, int]]:
         if value is not None:
             shift = 2 if side.percent and rule is not PercentRule.BARE else 0
             yield value, decimals + shift
-
-
-def _running(value: Fraction, right: _Side, head: Fraction) -> Verdict:
-    """Accept the running style "3 + 4 = 7 + 2 = 9", where the next side starts from the result."""
-    decimals = right.numbers[0].decimals
-    return Verdict.RIGHT if compare(value, head, decimals) is Verdict.RIGHT else Verdict.WRONG
 
 
 def _rounded_on_the_way(left: _Side, right: _Side) -> bool:
@@ -396,7 +390,9 @@ def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
     rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
     if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
         return True
-    if right.calculated and tokens[right.start - 1].text.isalpha():
+    if _range(tokens, left, right) or (
+        right.calculated and tokens[right.start - 1].text.isalpha()
+    ):
         return True
     before = tokens[left.start - 1].text if left.start else ""
     if first is left and before in ("and", "by", "than", "from", "between", "of the"):
@@ -405,6 +401,17 @@ def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
     if first is left and _DOUBT_BEFORE.search(opening) is not None:
         return True
     return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
+
+
+def _range(tokens: list[Token], left: _Side, right: _Side) -> bool:
+    """Tell whether a "difference" is a range: "480-488 is 9 numbers"."""
+    body = tokens[left.start : left.stop]
+    if [token.kind for token in body] != ["n", "-", "n"] or not left.value or not right.value:
+        return False
+    dash = body[1]
+    glued = body[0].stop == dash.start and dash.stop == body[2].start
+    worded = tokens[left.stop].text != "="
+    return glued and (worded or abs(left.value) + 1 == right.value)
 
 
 def _ratio(left: _Side, right: _Side) -> Fraction | None:

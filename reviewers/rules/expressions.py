@@ -40,33 +40,30 @@ def postfix(tokens: Sequence[Token]) -> list[Token] | None:
         kind = token.kind
         if kind == "w":
             continue
+        # An operand or an opening bracket follows no operand, everything else follows one; only a
+        # sign may stand in both places.
+        if (kind in "n(") == operand and kind != "-":
+            return None
         if kind in "n%":
-            if operand != (kind == "%"):
-                return None
             output.append(token)
-            operand = True
-        elif kind == "(":
-            if operand:
-                return None
-            waiting.append(token)
         elif not _operator(token, operand, output, waiting):
             return None
-        else:
-            operand = kind == ")"
-    if not operand or any(token.kind == "(" for token in waiting):
-        return None
-    return output + waiting[::-1]
+        operand = kind in "n%)"
+    complete = operand and all(token.kind != "(" for token in waiting)
+    return output + waiting[::-1] if complete else None
 
 
 def _operator(token: Token, operand: bool, output: list[Token], waiting: list[Token]) -> bool:
-    """Take a closing bracket or an operator; return False when it cannot stand here."""
+    """Take a bracket or an operator; return False when it cannot stand here."""
     if token.kind == ")":
         while waiting and waiting[-1].kind != "(":
             output.append(waiting.pop())
-        return operand and bool(waiting) and waiting.pop().kind == "("
-    if not operand:
-        waiting.append(token._replace(kind="~"))
-        return token.kind == "-"
+        return bool(waiting) and waiting.pop().kind == "("
+    if token.kind == "(" or not operand:
+        waiting.append(token if token.kind == "(" else token._replace(kind="~"))
+        return True
+    if token.kind not in _PRECEDENCE:
+        return False
     rank = _PRECEDENCE[token.kind] + (token.kind == "^")
     while waiting and _PRECEDENCE.get(waiting[-1].kind, 0) >= rank:
         output.append(waiting.pop())

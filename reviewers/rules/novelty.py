@@ -12,6 +12,7 @@ Novelty cannot tell right from wrong: it never says decisive or harmful and give
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import ClassVar
 
 from dca.domain.review import Step
@@ -24,23 +25,40 @@ from reviewers.rules.reading import Reading, RuleReviewer
 from reviewers.rules.sentences import clauses, sentences
 
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
-_FILLER = frozenset(
+
+
+def _unified(word: str) -> str:
+    """Return a number without thousands marks, a number word as digits, a plural as singular."""
+    if word[0].isdigit():
+        word = word.replace(",", "")
+        return word.rstrip("0").rstrip(".") if "." in word else word
+    value = UNITS.get(word, TENS.get(word))
+    if value is not None:
+        return str(value)
+    return word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_unified(word) for word in text.split())
+
+
+_FILLER = _words(
     """okay ok so well alright right hmm hm um uh wait now let me think lets let's us see i need to
     first of all about this the problem question carefully step by again look at it is a solve here
     we go sure start starting begin by with then and yes no yeah great good thanks thank you that's
     that i'll i'm start break down just how approach find out answer my thoughts thinking do what
     try work through going can hope helps know if any questions have luck interesting tricky easy
     simple enough for figure read reread double check everything seems fine done solution
-    reasoning given information understand asked asking asks am in""".split()
+    reasoning given information understand asked asking asks am in"""
+)
+_SMALL = _words(
+    """the a an of to in on for and or is are was were be it its his her he she they their them
+    that this these those with by at as from so then there has have had will would can each per
+    every if we you i do does did not no how many much what which who when than more less"""
 )
 _SIGN_OFF = re.compile(
     r"\s*(?:i hope (?:this|that)|let me know if|hope this|feel free to|good luck|thank you|thanks)",
     re.IGNORECASE,
-)
-_SMALL = frozenset(
-    """the a an of to in on for and or is are was were be it its his her he she they their them
-    that this these those with by at as from so then there has have had will would can each per
-    every if we you i do does did not no how many much what which who when than more less""".split()
 )
 _ITEM = re.compile(r"[\s*#-]{0,8}(?:step\s)?[0-9]{1,3}[.):]\s", re.IGNORECASE)
 
@@ -67,12 +85,12 @@ class _Said:
 
     def add(self, words: list[str]) -> None:
         self.words.update(words)
-        self.pairs.update(zip(words, words[1:], strict=False))
+        self.pairs.update(pairwise(words))
         self.numbers.update(word for word in words if word[0].isdigit())
 
     def share(self, words: list[str]) -> float:
         """Return the share of word pairs, or of a lone word, said before, in [0, 1]."""
-        pairs = list(zip(words, words[1:], strict=False))
+        pairs = list(pairwise(words))
         if not pairs:
             return float(all(word in self.words for word in words))
         return sum(pair in self.pairs for pair in pairs) / len(pairs)
@@ -109,14 +127,6 @@ def _tokens(text: str) -> list[str]:
     """Return lower-case words and numbers; number words and thousands marks are unified."""
     words = _WORD.findall(text.lower())
     return [_unified(word) for word in words]
-
-
-def _unified(word: str) -> str:
-    if word[0].isdigit():
-        word = word.replace(",", "")
-        return word.rstrip("0").rstrip(".") if "." in word else word
-    value = UNITS.get(word, TENS.get(word))
-    return word if value is None else str(value)
 
 
 def _idle_talk(text: str, clause: Span, words: list[str]) -> tuple[str, float, str] | None:

@@ -16,7 +16,7 @@ tenths/10"""
 
 UNITS = {word: value for value, word in enumerate(_ONES.split())}
 TENS = {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-SCALES = {"k": 1_000, "hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9}
+SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9}
 PARTS = {word: int(below) for word, _, below in (part.partition("/") for part in _PARTS.split())}
 """Denominators of fraction words. All but ``half`` are read as fractions only in company."""
 MULTIPLES = {"twice": 2, "double": 2, "thrice": 3, "triple": 3, "quadruple": 4}

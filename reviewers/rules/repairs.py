@@ -15,8 +15,8 @@ _REPAIR = 400
 def repairs(text: str, equations: Sequence[Equation]) -> dict[int, int | None]:
     """Return the wrong equations that do not stand, each with the position of its repair.
 
-    A wrong equation is repaired by a later right one of the same calculation, or by the first right
-    one after a retraction; it is ``None`` when it is taken back and nothing replaces it.
+    A wrong equation is repaired by a later right one of the same calculation, or by the first
+    right one after a retraction; it is ``None`` when it is taken back and nothing replaces it.
     """
     right = {e.key: i for i, e in enumerate(equations) if e.verdict is Verdict.RIGHT}
     found: dict[int, int | None] = {}

@@ -2,8 +2,8 @@
 
 Segmentation: the retracted stretch (a sentence, or its part before the cue), the clause of the
 cue, and the stretch that repairs. A retracted stretch is indirect when something replaces it and
-harmful when it is merely abandoned; the cue is indirect; the repair contributing. A retraction that
-arrives at the same value again was needless: cue and repetition are idle. An approach that is
+harmful when it is merely abandoned; the cue is indirect; the repair contributing. A retraction
+that arrives at the same value again was needless: cue and repetition are idle. An approach that is
 dropped for another is indirect and suggests the next. A check that confirms what is known is
 idle, because it adds nothing that the answer uses. A quantity that is stated with two values, with
 nothing taken back, is a contradiction: the statement that does not hold is harmful.
@@ -27,7 +27,7 @@ from reviewers.rules.cues import Cue, cues_in, settles
 from reviewers.rules.equations import Equation, Page, read_page
 from reviewers.rules.numbers import Verdict, show
 from reviewers.rules.reading import Reading, RuleReviewer, failed
-from reviewers.rules.sentences import sentences
+from reviewers.rules.sentences import sentences, trim
 
 PLAIN = 0.8
 """Confidence of a retraction in so many words."""
@@ -126,11 +126,8 @@ def _pieces(text: str) -> list[tuple[Span, Cue | None]]:
 
 def _plain(text: str, start: int, stop: int) -> list[Span]:
     """Return the text between cues, without outer space; marks alone are nothing."""
-    piece = text[start:stop]
-    start += len(piece) - len(piece.lstrip())
-    stop -= len(piece) - len(piece.rstrip())
-    wordy = any(sign.isalnum() for sign in text[start:stop])
-    return [Span(start, stop)] if wordy else []
+    span = trim(text, start, stop)
+    return [span] if any(sign.isalnum() for sign in span.text(text)) else []
 
 
 def _follow(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> int:

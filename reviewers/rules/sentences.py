@@ -57,11 +57,16 @@ def _abbreviated(text: str, start: int, dot: int) -> bool:
 def _trimmed(text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[Span]:
     for start, stop in ranges:
         for left, right in _short(text, start, stop):
-            piece = text[left:right]
-            left += len(piece) - len(piece.lstrip())
-            right -= len(piece) - len(piece.rstrip())
-            if right > left:
-                yield Span(left, right)
+            span = trim(text, left, right)
+            if len(span) > 0:
+                yield span
+
+
+def trim(text: str, start: int, stop: int) -> Span:
+    """Return ``[start, stop)`` without the white space at both ends; empty when it holds none."""
+    piece = text[start:stop]
+    start += len(piece) - len(piece.lstrip())
+    return Span(start, max(start, stop - len(piece) + len(piece.rstrip())))
 
 
 def _short(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:

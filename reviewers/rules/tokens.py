@@ -133,13 +133,8 @@ class _Scanner:
         special = _SPECIAL.get(word)
         if special is not None:
             special(self, match, word)
-        elif (
-            len(word) == 1
-            and word.isascii()
-            and word not in UNIT_LETTERS
-            or self.last() == "n"
-            and word not in CONVERTIBLE
-            and self.touches(match)
+        elif (len(word) == 1 and word.isascii() and word not in UNIT_LETTERS) or (
+            self.last() == "n" and word not in CONVERTIBLE and self.touches(match)
         ):
             self.emit("q", match, word)
         else:
@@ -238,11 +233,8 @@ class _Scanner:
         self.number(match, word, Fraction(MULTIPLES[word]))
 
     def scale_word(self, match: re.Match[str], word: str) -> None:
-        """Scale "3 million" and "50k"; "hundreds of" is a word, and "k" alone a variable."""
+        """Scale "3 million"; "hundreds of" is a word."""
         last = self.tokens[-1] if self.tokens else None
-        if word == "k" and (last is None or last.stop != match.start()):
-            self.emit("q", match, word)
-            return
         if last is None or last.kind != "n" or last.value is None:
             self.emit("w", match, word)
             return
