@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, cast
 
 import tenacity
 
@@ -201,11 +201,8 @@ async def persevere(
 
 
 def _result(state: tenacity.RetryCallState) -> Fault:
-    """Return the fault of the last attempt: only faults are waited for or run out of attempts."""
-    result = state.outcome.result() if state.outcome is not None else None
-    if not isinstance(result, Fault):
-        raise TypeError("only a fault is retried")
-    return result
+    """Return the fault of the attempt that has just ended: nothing else is waited for."""
+    return cast("Fault", cast("tenacity.Future", state.outcome).result())
 
 
 def _check_end(reply: Reply) -> None:

@@ -214,15 +214,14 @@ class OpenAIChat:
 
     def _format(self, question: Question) -> Mapping[str, object] | None:
         """Return how JSON is asked for, ``None`` when it is not."""
-        match self._endpoint.response_format:
-            case ResponseFormat.NONE:
-                return None
-            case ResponseFormat.JSON_OBJECT:
-                return {"type": "json_object"}
-            case ResponseFormat.JSON_SCHEMA:
-                schema = reply_schema(question.form, bounded=True)
-                named = {"name": "review", "schema": schema, "strict": True}
-                return {"type": "json_schema", "json_schema": named}
+        how = self._endpoint.response_format
+        if how is ResponseFormat.NONE:
+            return None
+        if how is ResponseFormat.JSON_OBJECT:
+            return {"type": "json_object"}
+        schema = reply_schema(question.form, bounded=True)
+        named = {"name": "review", "schema": schema, "strict": True}
+        return {"type": "json_schema", "json_schema": named}
 
 
 def _reply(completion: _Completion) -> Reply:

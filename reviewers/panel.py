@@ -2,7 +2,7 @@
 
 A *seat* is one reviewer with the rollouts that it has still to answer. Free slots go to the seat
 with the fewest requests in flight, so a slow reviewer never holds more than its share while
-another has work. Rollouts are drawn one by one as slots become free and are never collected.
+another has work. Each seat draws at most ``concurrency`` rollouts ahead; they are never collected.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dca.domain.errors import (
     ReplyInvalid,
@@ -48,7 +48,7 @@ class Seat:
     rollouts: AsyncIterable[Rollout] | Iterable[Rollout]
     """Drawn from once, lazily, in order."""
     limit: int | None = None
-    """Most requests of this reviewer in flight; ``None``: only the panel's bound."""
+    """Most requests of this reviewer in flight, >= 1; ``None``: only the panel's bound."""
 
 
 async def convene(
@@ -60,7 +60,7 @@ async def convene(
 ) -> int:
     """Ask every reviewer about every rollout of one stream; see ``convene_seats``.
 
-    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most twice
+    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most three times
     ``concurrency`` rollouts.
     """
     streams = share(rollouts, len(reviewers), lead=2 * concurrency)
@@ -91,10 +91,11 @@ async def convene_seats(
         CredentialError, or any exception that is no ``ReviewError``: nothing new is started,
             the answers in flight are handed out, then the first such exception is raised.
     """
-    if concurrency < 1:
-        raise UsageError(f"concurrency must be at least 1, is {concurrency}")
-    session = _Session([_Place(seat) for seat in seats], concurrency, on_answer)
-    return await session.run()
+    places = [_Place(seat, each(seat.rollouts), asyncio.Queue(concurrency)) for seat in seats]
+    own = [place.seat.limit for place in places if place.seat.limit is not None]
+    if min(concurrency, *own) < 1:
+        raise UsageError(f"concurrency must be at least 1, is {min(concurrency, *own)}")
+    return await _Session(places, concurrency, on_answer).run()
 
 
 def abstention(reviewer: Reviewer, rollout: Rollout, error: ReviewError) -> Abstention:
@@ -122,28 +123,17 @@ class _Place:
     """A seat at work."""
 
     seat: Seat
-    stream: AsyncGenerator[Rollout, None] = field(init=False)
+    stream: AsyncGenerator[Rollout, None]
+    waiting: asyncio.Queue[Rollout]
+    """Rollouts drawn and not yet asked about."""
     flying: int = 0
     """Requests in flight."""
-    next: Rollout | None = None
-    """The rollout to be asked about next."""
-    drawing: bool = False
-    ended: bool = False
-
-    def __post_init__(self) -> None:
-        """Begin to read the seat's rollouts."""
-        self.stream = each(self.seat.rollouts)
-
-    @property
-    def hungry(self) -> bool:
-        """True when the next rollout should be drawn."""
-        return not (self.drawing or self.ended) and self.next is None
 
     @property
     def ready(self) -> bool:
         """True when a free slot could be used at once."""
         limit = self.seat.limit
-        return self.next is not None and (limit is None or self.flying < limit)
+        return not self.waiting.empty() and (limit is None or self.flying < limit)
 
 
 class _Session:
@@ -167,6 +157,8 @@ class _Session:
 
     async def run(self) -> int:
         """Work until every stream is at its end, or drain after the first failure."""
+        for place in self._places:
+            self._run(self._draws, self._draw(place))
         try:
             while await self._advance():
                 pass
@@ -212,26 +204,20 @@ class _Session:
         self._change.set()
 
     def _feed(self) -> None:
-        """Fill the free slots, the seat with the fewest requests in flight first; draw ahead."""
+        """Fill the free slots, the seat with the fewest requests in flight first."""
         while len(self._asks) < self._concurrency:
             ready = [place for place in self._places if place.ready]
             if not ready:
-                break
+                return
             place = min(ready, key=lambda item: item.flying)
-            rollout, place.next = place.next, None
-            if rollout is not None:
-                place.flying += 1
-                self._run(self._asks, self._ask(place, rollout))
-        for place in self._places:
-            if place.hungry:
-                place.drawing = True
-                self._run(self._draws, self._draw(place))
+            place.flying += 1
+            self._run(self._asks, self._ask(place, place.waiting.get_nowait()))
 
     async def _draw(self, place: _Place) -> None:
-        """Draw the next rollout of a seat."""
-        place.next = await anext(place.stream, None)
-        place.ended = place.next is None
-        place.drawing = False
+        """Draw the rollouts of a seat, waiting while enough of them wait."""
+        async for rollout in place.stream:
+            await place.waiting.put(rollout)
+            self._change.set()
 
     async def _ask(self, place: _Place, rollout: Rollout) -> None:
         """Ask one reviewer about one rollout and hand out what it says."""

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dca.domain.labels import CONTRIBUTION_V1, LabelSet
@@ -92,11 +92,15 @@ def fence_key(*texts: str) -> str:
     """Return a key that occurs in none of ``texts``, always the same for the same texts.
 
     The key is a digest of the texts, so nothing that a text holds can have been written to
-    match it; a match by chance moves on to the next key.
+    match it.
     """
     body = "\x00".join(texts).encode("utf-8", "surrogatepass")
-    for attempt in itertools.count():
-        key = hashlib.sha256(b"%d\x00%b" % (attempt, body)).hexdigest()[:8]
-        if not any(key in text for text in texts):
-            return key
-    raise AssertionError("itertools.count ends nowhere")
+    digests = (
+        hashlib.sha256(b"%d\x00%b" % (turn, body)).hexdigest() for turn in itertools.count()
+    )
+    return first_absent((digest[:8] for digest in digests), texts)
+
+
+def first_absent(candidates: Iterable[str], texts: Sequence[str]) -> str:
+    """Return the first of endless ``candidates`` that occurs in none of ``texts``."""
+    return next(key for key in candidates if not any(key in text for text in texts))

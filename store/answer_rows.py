@@ -27,7 +27,7 @@ from dca.domain.review import (
 )
 from dca.domain.spans import Span
 from store.codecs import from_raw, to_raw
-from store.rollout_rows import to_span
+from store.rollout_rows import span_columns, to_span
 from store.tables import AbstentionRow, ReviewRow
 from store.writing import Row
 
@@ -44,8 +44,7 @@ def review_row(review: Review, created: str) -> Row:
             for step in review.steps
         ],
         "links": [[link.source, link.target, link.kind.value] for link in review.links] or None,
-        "covered_start": None if review.covered is None else review.covered.start,
-        "covered_stop": None if review.covered is None else review.covered.stop,
+        **span_columns("covered", review.covered),
         "blame": _blame_column(review.blame),
         "soundness": review.soundness,
         "unplaced": [[part.quote, part.reason] for part in review.unplaced] or None,

@@ -3,9 +3,10 @@
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 from sqlalchemy import URL, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -33,10 +34,11 @@ _SECRET_PARAMETERS = ("password", "sslpassword")
 def safe_url(url: str) -> str:
     """Return the URL as it may be shown: passwords as ``***``."""
     parsed = _parse(url)
-    hidden = {name: "***" for name in _SECRET_PARAMETERS if name in parsed.query}
     if parsed.drivername == "sqlite":
         return url
-    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    hidden = {name: "***" for name in _SECRET_PARAMETERS if name in parsed.query}
+    shown = parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    return shown.replace(quote_plus("***"), "***")
 
 
 def open_store(url: str, *, migrate: bool = True) -> Engine:
@@ -49,13 +51,16 @@ def open_store(url: str, *, migrate: bool = True) -> Engine:
     Raises:
         StoreUnreachable: No connection.
         SchemaOutdated: The schema is older or newer than this version writes, or missing.
-        StoreError: The file is no database, or holds other tables under the same names.
+        StoreError: The file is no database, the address is wrong, or it holds other tables under the same names.
         UsageError: The URL names no database that DCA knows.
     """
     engine = connect(url)
-    if schema.is_empty(engine) and migrate:
-        upgrade(engine)
-    schema.check(engine)
+    with ExitStack() as undo:
+        undo.callback(engine.dispose)
+        if schema.is_empty(engine) and migrate:
+            upgrade(engine)
+        schema.check(engine)
+        undo.pop_all()
     return engine
 
 
@@ -75,7 +80,7 @@ def connect(url: str) -> Engine:
         ) from None
     except DatabaseError as error:
         engine.dispose()
-        raise StoreError(f"{shown} is no store: {_reason(error, parsed)}") from None
+        raise StoreError(f"{shown} cannot be opened: {_reason(error, parsed)}") from None
     return engine
 
 
@@ -139,10 +144,11 @@ _FORMS_HINT = "Use a file name, sqlite:///FILE or postgresql://USER:PASSWORD@HOS
 
 
 def _reason(error: DBAPIError, url: URL) -> str:
-    """Return the driver's message on one line, without the password."""
+    """Return the driver's message on one line, without passwords."""
     text = " ".join(str(error.orig).split())
-    password = str(url.password or "")
-    return text.replace(password, "***") if password else text
+    for secret in (url.password, *(url.query.get(name) for name in _SECRET_PARAMETERS)):
+        text = text.replace(str(secret), "***") if secret else text
+    return text
 
 
 def _sqlite(url: URL) -> Engine:

@@ -38,10 +38,8 @@ def to_row(rollout: Rollout, created: str) -> Row:
         "prompt_turns": [[role, len(content)] for role, content in turns],
         "completion": rollout.completion,
         "chars": len(rollout.completion),
-        "think_start": rollout.think and rollout.think.start,
-        "think_stop": rollout.think and rollout.think.stop,
-        "answer_start": rollout.answer and rollout.answer.start,
-        "answer_stop": rollout.answer and rollout.answer.stop,
+        **span_columns("think", rollout.think),
+        **span_columns("answer", rollout.answer),
         "rewards": dict(rollout.rewards) or None,
         "sampling": None if rollout.sampling == _UNKNOWN else asdict(rollout.sampling),
         "meta": dict(rollout.meta) or None,
@@ -126,6 +124,14 @@ def _tokens(row: RolloutRow) -> Tokens | None:
         offsets=from_blob(row.offsets, "i"),
         logprobs=from_blob(row.logprobs, "f"),
     )
+
+
+def span_columns(name: str, span: Span | None) -> Row:
+    """Return the two columns of a span that may be missing; an empty span is not missing."""
+    return {
+        f"{name}_start": None if span is None else span.start,
+        f"{name}_stop": None if span is None else span.stop,
+    }
 
 
 def to_span(start: int | None, stop: int | None) -> Span | None:

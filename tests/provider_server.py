@@ -26,7 +26,14 @@ class Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
-    """``reset``, ``hang``, ``cut`` (fewer bytes than promised) or ``drip`` (a byte now and then)."""
+    """``reset``, ``hang``, ``cut`` (fewer bytes than promised) or ``drip`` (byte by byte)."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds, 5 s at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.002)
 
 
 def as_json(status: int, value: object, **headers: str) -> Answer:
@@ -154,8 +161,8 @@ class ProviderServer:
                     self.open -= 1
                 if not alive:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # The client went away, or the test is over.
         finally:
             self._handlers.discard(task)
             writer.close()
@@ -204,7 +211,9 @@ class ProviderServer:
 
     @staticmethod
     def _message_fault(request: Request) -> Answer | None:
-        key = request.headers.get("x-api-key")
+        # Both are accepted by the service; the SDK sends the second since 2.x.
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        key = request.headers.get("x-api-key", bearer)
         if key not in (KEY, "none"):
             return message_error(401, "authentication_error", f"invalid x-api-key {key}")
         body = request.body

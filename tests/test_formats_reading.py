@@ -261,10 +261,10 @@ def test_numbers_are_read(value, number):
     assert fields.number("x", value) == number
 
 
-@pytest.mark.parametrize("value", ["half", [1], float("inf"), 10**400, {}])
-def test_what_is_no_number_is_refused(value):
-    with pytest.raises(BadRecord, match=r"^x "):
-        fields.number("x", value)
+def test_what_is_no_number_is_refused():
+    for value in ("half", [1], float("inf"), 10**400, {}):
+        with pytest.raises(BadRecord, match=r"^x "):
+            fields.number("x", value)
 
 
 def test_whole_numbers_names_and_truth_values():

@@ -1,5 +1,6 @@
 """Units: a clause or shorter, and never a lost character."""
 
+import itertools
 import unicodedata
 
 import pytest
@@ -146,7 +147,7 @@ def test_every_visible_character_is_in_exactly_one_unit(text: str) -> None:
 
     covered = "".join(unit.text(text) for unit in units)
     assert [c for c in covered if not c.isspace()] == [c for c in text if not c.isspace()]
-    assert all(left.stop <= right.start for left, right in zip(units, units[1:], strict=False))
+    assert all(left.stop <= right.start for left, right in itertools.pairwise(units))
     assert all(0 < len(unit) <= LIMIT for unit in units)
     assert all(unit.text(text) == unit.text(text).strip() for unit in units)
     assert all(len(unit.text(text).splitlines()) == 1 for unit in units)

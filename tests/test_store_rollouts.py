@@ -108,11 +108,11 @@ def test_any_text_and_reward_come_back_exactly(store_engine, completion, prompt,
     messages = tuple(Message("user", content) for content in prompt)
     item = rollout(1, completion=completion, prompt=messages, reward=reward)
 
-    session = None
-    with pytest.raises(ZeroDivisionError), transaction(store_engine) as session:
+    with transaction(store_engine) as session:
         add_rollouts(session, [item])
         assert find_rollout(session, item.id) == item
-        raise ZeroDivisionError  # Undo, so that the next example finds an empty store.
+        # The next example has to find an empty store.
+        session.rollback()
 
 
 def test_adding_again_changes_nothing(store_engine):
@@ -289,10 +289,10 @@ def test_a_rollout_is_found_by_the_start_of_its_id(store_engine):
         assert find_rollout(session, "abcd").id == "abcd"
         assert find_rollout(session, "b").id == "b%c"
         assert find_rollout(session, "abc").id == "abc"
-        with pytest.raises(SelectionError, match="several rollouts .* 'ab': abc, abcd$"):
+        with pytest.raises(SelectionError, match=r"several rollouts .* 'ab': abc, abcd$"):
             find_rollout(session, "ab")
         add_rollouts(session, [rollout(4, id="abce"), rollout(5, id="abcf")])
-        with pytest.raises(SelectionError, match="'ab': abc, abcd, abce, ...$"):
+        with pytest.raises(SelectionError, match=r"'ab': abc, abcd, abce, \.\.\.$"):
             find_rollout(session, "ab")
         for absent in ("x", "b%%", "ABC"):
             with pytest.raises(NothingSelected, match=f"starts with '{absent}'"):
@@ -326,10 +326,10 @@ def test_lines_tell_how_far_each_rollout_is(store_engine):
 
     half = {Status.AGREED: 0.5, Status.DISPUTED: 0.5, Status.THIN: 0.0, Status.UNCOVERED: 0.0}
     assert lines[0] == RolloutLine(
-        items[0].id, "group one", "sums", "policy-7b", 2**40, 0.5, 43, 3, 0, 0, 1, half
+        items[0].id, "group one", "sums", "policy-7b", 2**40, 0.5, 42, 3, 0, 0, 1, half
     )
     assert lines[1] == RolloutLine(
-        items[1].id, "h", "sums", "policy", 10, 1.0, 26, None, 1, 1, 2, half
+        items[1].id, "h", "sums", "policy", 10, 1.0, 27, None, 1, 1, 2, half
     )
     assert (lines[2].reviews, lines[2].abstentions) == (0, 1)
     assert (lines[2].consensus, lines[2].shares) == (None, None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging
 from trl import SFTConfig  # pyright: ignore[reportPrivateImportUsage] - TRL's public path
@@ -53,6 +54,7 @@ def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainRepo
     trainer.train(resume_from_checkpoint=None if path is None else str(path))
     seconds = time.perf_counter() - begin
     trainer.save_model(str(config.output))
+    _keep_tokenizer(config)
     examples.unlink()
     weights = list(cast("torch.nn.Module", trainer.model).parameters())
     return TrainReport(
@@ -65,6 +67,25 @@ def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainRepo
         seconds=seconds,
         final=log.last,
     )
+
+
+def _keep_tokenizer(config: TrainConfig) -> None:
+    """Put the model's own tokenizer files beside the weights, byte for byte."""
+    for name in _TOKENIZER_FILES:
+        if (config.model / name).is_file():
+            shutil.copyfile(config.model / name, config.output / name)
+
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 def _claim(config: TrainConfig) -> tuple[Path, int] | None:
@@ -132,10 +153,8 @@ def _trainer(
     examples: Dataset,
     log: MetricsLog,
 ) -> TokenWeightedTrainer:
-    tokenizer = cast(
-        "PreTrainedTokenizerBase",
-        AutoTokenizer.from_pretrained(str(config.model), local_files_only=True),
-    )
+    # Not AutoTokenizer: it rebuilds some tokenizers from their class instead of reading the file.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(config.model), local_files_only=True)
     # Padded positions are masked everywhere, so any id serves where the model names none.
     pad = next(
         (i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if isinstance(i, int)), 0

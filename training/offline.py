@@ -49,7 +49,7 @@ class TokenWeightedTrainer(SFTTrainer):
         # count them for every model, and not divide once more.
         self.model_accepts_loss_kwargs = True
         self._sums: dict[str, Tensor] = {}
-        self._since = time.perf_counter()
+        self._since = 0.0
         if fused_head:
             base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
             add_fused_lm_head(
@@ -71,6 +71,8 @@ class TokenWeightedTrainer(SFTTrainer):
         """Return the objective's loss for one forward pass of an accumulated batch."""
         if "shift_labels" in inputs:
             raise TrainingError("context and sequence parallelism are not supported")
+        if not self._sums:
+            self._since = time.perf_counter()
         columns = _columns(inputs)
         logp_BT, entropy_BT = self._log_probs(model, inputs)
         items = columns.mask_BT.sum() if num_items_in_batch is None else num_items_in_batch
@@ -91,7 +93,8 @@ class TokenWeightedTrainer(SFTTrainer):
             output = model(**fields, use_cache=False, fused_lm_head=True)
             return output.log_probs, output.entropy.detach()
         labels_BT = fields.pop("labels")[:, 1:]
-        logits = model(**fields, use_cache=False).logits[:, :-1].float() / self.temperature
+        logits = model(**fields, use_cache=False).logits[:, :-1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
         mask_BT = labels_BT != IGNORED
         every = torch.log_softmax(logits, dim=-1)
         logp_BT = every.gather(-1, labels_BT.clamp(min=0)[..., None])[..., 0]
@@ -126,11 +129,11 @@ class TokenWeightedTrainer(SFTTrainer):
         sums = dict(zip(names, totals.tolist(), strict=True))
         items = max(sums["items"], 1)
         means = {shown: sums[name] / items for name, shown in _NAMES.items() if name in sums}
-        now = time.perf_counter()
+        seconds = time.perf_counter() - self._since
         means["entropy"] = sums["entropy"] / items
         means["credit_share"] = sums["credited"] / max(sums["sampled"], 1)
-        means["tokens_per_second"] = sums["tokens"] / (now - self._since)
-        self._sums, self._since = {}, now
+        means["tokens_per_second"] = sums["tokens"] / seconds
+        self._sums = {}
         return means
 
 

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
     set_seed,
 )
 from transformers.utils import logging
@@ -60,7 +60,8 @@ def build_tiny(
     tokenizer = _tokenizer(texts, vocabulary)
     tokenizer.save_pretrained(str(folder))
     set_seed(seed)
-    config = Qwen2Config(
+    # Of this model type, because AutoTokenizer then reads tokenizer.json as it is.
+    config = Olmo2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=2 * width,
@@ -73,7 +74,7 @@ def build_tiny(
         eos_token_id=cast("int", tokenizer.eos_token_id),
         pad_token_id=cast("int", tokenizer.pad_token_id),
     )
-    model = Qwen2ForCausalLM(config)
+    model = Olmo2ForCausalLM(config)
     model.save_pretrained(str(folder))
     return sum(parameter.numel() for parameter in model.parameters())
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from dca.cli.grammar import ReaderGone
 from dca.cli.run import INTERRUPTED, Run
-from dca.cli.streams import abandon_stdout, masked_streams
+from dca.cli.streams import ReaderGone, abandon_stdout, masked_streams
 from dca.cli.terminal import visible
 from dca.cli.verbs import asked_for_json, named_verb, root
 from dca.domain.errors import DcaError, UsageError
@@ -50,7 +49,8 @@ def _invoke(arguments: Sequence[str], current: Run) -> int:
     except (DcaError, typer.Abort, KeyboardInterrupt) as error:
         code = _fail(arguments, current, error)
     except SystemExit as error:
-        code = error.code
+        # Typer's answer to a help text that nobody reads any more.
+        raise ReaderGone from error
     except Exception as error:  # noqa: BLE001 - the last place where a bug can be shown in one line
         hint = "this is a bug; run again with --debug for the traceback"
         code = _fail(arguments, current, error, hint)

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from dca.cli.flags import PANEL, global_options
+from dca.cli.streams import ReaderGone
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Settings of every command."""
@@ -23,10 +24,6 @@ Headings: TypeAlias = Mapping[str, Sequence[tuple[str, str]]]
 """Heading to its lines of name and text."""
 Attribute: TypeAlias = Any
 """What typer's own constructors take."""
-
-
-class ReaderGone(Exception):
-    """Whoever read standard output has gone."""
 
 
 class Verb(TyperCommand):

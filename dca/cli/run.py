@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dca.cli.display import choose_display, make_progress
 from dca.cli.flags import Flags, read_flags
-from dca.cli.streams import Masked
+from dca.cli.streams import Masked, OutputConsole
 from dca.cli.terminal import one_line
 from dca.config import Flags as Settings
 from dca.config import Loaded, load
@@ -129,7 +129,7 @@ def stdout_console() -> Console:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     if "COLUMNS" in os.environ:
         width = None
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return OutputConsole(width=width, highlight=False, markup=False, emoji=False)
 
 
 def _no_surrogates(text: str) -> str:

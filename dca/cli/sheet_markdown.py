@@ -16,9 +16,11 @@ FENCE = re.compile(r"`{3,}")
 def sheet_markdown(sheet: Sheet, rows: Sequence[Row], labels: LabelSet | None) -> str:
     """Return the sheet as Markdown; nothing in the model's text is read as markup."""
     names = ", ".join(escaped(name) for name in reviewer_names(sheet))
+    title = f"Rollout {sheet.rollout.id}"
+    facts = [line.removeprefix(title).removeprefix(" · ") for line in head_lines(sheet)]
     parts = [
-        f"# Rollout {sheet.rollout.id}",
-        "\n".join(f"- {escaped(line)}" for line in head_lines(sheet)[1:]),
+        f"# {title}",
+        "\n".join(f"- {escaped(line)}" for line in facts),
         "## Problem",
         fenced(sheet.rollout.problem),
         "## Steps" if rows else "## Completion",

@@ -116,10 +116,10 @@ def legend(rows: Sequence[Row], labels: LabelSet | None) -> str:
     """Return what the letters on the sheet mean."""
     letters = "".join(row.letter + row.votes for row in rows)
     words = [f"{item.letter} {item.key}" for item in labels or () if item.letter in letters]
-    signs = {Status.THIN: "(X) too few votes", Status.DISPUTED: "? disputed"}
+    signs = {Status.THIN: "( ) too few votes", Status.DISPUTED: "? disputed"}
     signs[Status.UNCOVERED] = ". no vote"
     statuses = {row.status for row in rows}
-    return "  ".join([*words, *(text for status, text in signs.items() if status in statuses)])
+    return " · ".join([*words, *(text for status, text in signs.items() if status in statuses)])
 
 
 def _votes_behind(share: float, voters: int) -> str:

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from dca.cli.sheet_rows import Row, legend, reviewer_names, share_bar, verdicts
@@ -17,6 +15,8 @@ from dca.pipeline.sheet import Sheet
 
 WIDE = 90
 """Columns from which a step's text stands beside its letters."""
+NARROWEST = 20
+"""Columns that a text gets on the narrowest terminal."""
 STYLES = {Status.DISPUTED: "yellow", Status.THIN: "dim", Status.UNCOVERED: "dim"}
 
 
@@ -25,14 +25,15 @@ def print_sheet(
 ) -> None:
     """Print who, the problem, the steps one per row, and who abstained."""
     for line in head_lines(sheet):
-        console.print(Text(line))
+        print_indented(console, Text(line), 0)
     console.print()
     console.print(Text("Problem", style="bold"))
-    console.print(Padding(Text(visible(sheet.rollout.problem).strip()), (0, 0, 1, 2)))
+    print_indented(console, Text(visible(sheet.rollout.problem).strip()), 2)
+    console.print()
     if rows:
         _print_rows(console, sheet, rows)
         console.print()
-        console.print(Text(legend(rows, labels), style="dim"))
+        print_indented(console, Text(legend(rows, labels), style="dim"), 0)
     else:
         _print_unsettled(console, sheet)
     for opinion in sheet.opinions:
@@ -71,38 +72,31 @@ def head_lines(sheet: Sheet) -> list[str]:
 def _print_rows(console: Console, sheet: Sheet, rows: Sequence[Row]) -> None:
     unicode = speaks_unicode(sys.stdout)
     panel = ", ".join(one_line(name) for name in reviewer_names(sheet))
-    console.print(Text(f"Votes in the order {panel}", style="dim"))
+    print_indented(console, Text(f"Votes in the order {panel}", style="dim"), 0)
     console.print()
-    if console.width >= WIDE:
-        console.print(_wide(rows, unicode=unicode))
-        return
     for row in rows:
-        console.print(_letters(row, unicode=unicode))
-        console.print(Padding(_body(row), (0, 0, 0, 4)))
+        head = _letters(row, unicode=unicode)
+        if console.width >= WIDE:
+            print_indented(console, _body(row), len(head) + 2, head=head)
+        else:
+            console.print(head.append(row.status.value), soft_wrap=True)
+            print_indented(console, _body(row), 4)
 
 
-def _wide(rows: Sequence[Row], *, unicode: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("#", "", "share", "votes"):
-        table.add_column(head, no_wrap=True, justify="right" if head == "#" else "left")
-    table.add_column("step", overflow="fold")
-    for row in rows:
-        bar = f"{share_bar(row.share, unicode=unicode)} {row.share:.2f}"
-        table.add_row(
-            Text(str(row.number)),
-            Text(row.letter, _style(row)),
-            Text(bar),
-            Text(row.votes),
-            _body(row),
-        )
-    return table
+def print_indented(console: Console, text: Text, indent: int, *, head: Text | None = None) -> None:
+    """Print text wrapped between ``indent`` and the right edge, ``head`` before its first line."""
+    width = max(console.width - indent, NARROWEST)
+    for number, line in enumerate(text.wrap(console, width)):
+        line.rstrip()
+        start = head if head is not None and number == 0 else Text()
+        gap = Text(" " * (indent - len(start))) if line.plain else Text()
+        console.print(Text.assemble(start, gap, line), soft_wrap=True)
 
 
 def _letters(row: Row, *, unicode: bool) -> Text:
     line = Text(f"{row.number:>3} ")
     line.append(f"{row.letter:3}", _style(row))
-    bar = share_bar(row.share, unicode=unicode)
-    return line.append(f" {bar} {row.share:.2f}  {row.votes}  {row.status.value}")
+    return line.append(f" {share_bar(row.share, unicode=unicode)} {row.share:.2f}  {row.votes}  ")
 
 
 def _body(row: Row) -> Text:
@@ -121,12 +115,13 @@ def _style(row: Row) -> str:
 def _print_unsettled(console: Console, sheet: Sheet) -> None:
     """Print the text, then what each reviewer marked in it."""
     console.print(Text("Completion", style="bold"))
-    console.print(Padding(Text(visible(sheet.rollout.completion).strip()), (0, 0, 1, 2)))
+    print_indented(console, Text(visible(sheet.rollout.completion).strip()), 2)
+    console.print()
     for opinion in sheet.opinions:
         if isinstance(opinion.answer, Review):
             console.print(Text(f"{one_line(opinion.reviewer.name)} marked", style="bold"))
             for step in opinion.steps:
                 marked = one_line(step.span.text(sheet.rollout.completion))
                 reason = f" - {one_line(step.reason)}" if step.reason else ""
-                console.print(Padding(Text(f"{step.label}: {marked}{reason}"), (0, 0, 0, 2)))
+                print_indented(console, Text(f"{step.label}: {marked}{reason}"), 2)
     console.print(Text("`dca consensus` settles what reviewers agree on", style="dim"))

@@ -7,7 +7,21 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TextIO, cast
 
+from rich.console import Console
+
 from dca.config.secret import redact
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has gone."""
+
+
+class OutputConsole(Console):
+    """A console that leaves it to the command line how to end when its reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise ``ReaderGone``."""
+        raise ReaderGone
 
 
 class Masked:

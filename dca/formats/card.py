@@ -39,8 +39,9 @@ class CardFacts:
 
 def dataset_card(facts: CardFacts) -> str:
     """Return the card as Markdown, with the front matter that dataset hubs read."""
+    title = json.dumps(facts.title)
     parts = [
-        f"---\npretty_name: {json.dumps(facts.title)}\ntags:\n- deliberative-credit-assignment\n---",
+        f"---\npretty_name: {title}\ntags:\n- deliberative-credit-assignment\n---",
         f"# {facts.title}",
         _table(("file", "rows"), [(name, f"{rows:,}") for name, rows in facts.files.items()]),
         "## Counts\n\n" + _table(("what", "number"), _counts(facts)),

@@ -1,5 +1,6 @@
 """Rows of CSV and TSV files: every value is text, empty means missing."""
 
+import _csv
 import csv
 import io
 import json
@@ -17,7 +18,14 @@ def csv_rows(name: str, stream: BinaryIO, *, tabbed: bool) -> Iterator[Row | Rej
     """
     csv.field_size_limit(MAX_LINE)
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter="\t" if tabbed else ",")
+    try:
+        yield from _records(name, csv.reader(text, delimiter="\t" if tabbed else ","))
+    finally:
+        # The stream belongs to the caller; the wrapper would close it when it goes.
+        text.detach()
+
+
+def _records(name: str, reader: "_csv.Reader") -> Iterator[Row | Reject]:
     header = next(reader, [])
     start = reader.line_num + 1
     while True:

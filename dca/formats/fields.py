@@ -53,15 +53,13 @@ def number(name: str, value: object) -> float | None:
         value = _number_from_text(name, value)
     if not isinstance(value, (int, float)):
         raise _wrong(name, "a number", value)
-    if math.isnan(value):
-        return None
     try:
         value = float(value)
     except OverflowError:
         value = math.inf
     if math.isinf(value):
         raise BadRecord(f"{name} is not finite")
-    return value
+    return None if math.isnan(value) else value
 
 
 def _number_from_text(name: str, value: str) -> float:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from dca.domain.errors import MissingExtra
 
@@ -56,11 +57,11 @@ class _Child:
     def ask(self, tail: str, truth: str) -> str:
         process = self._process or self._start()
         question = {"text": tail[-MAX_TEXT:], "truth": truth[-MAX_TEXT:]}
-        answer = b""
-        if process.stdin is not None and process.stdout is not None:
-            os.write(process.stdin.fileno(), json.dumps(question).encode() + b"\n")
-            answer = self._read_line(process.stdout.fileno())
+        into, out_of = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
+        os.write(into.fileno(), json.dumps(question).encode() + b"\n")
+        answer = self._read_line(out_of.fileno())
         if not answer.endswith(b"\n"):
+            process.kill()
             self.stop()
             return "undecided"
         return answer.decode().strip()
@@ -84,6 +85,6 @@ class _Child:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            # Closes its standard input, at which an idle worker ends by itself.
             self._process.communicate()
             self._process = None

@@ -12,21 +12,27 @@ from math_verify.errors import TimeoutException
 
 MEMORY = 4 << 30
 """Bytes of address space; a bigger computation ends as ``undecided``."""
+SECONDS = 3
+"""Time for one step of parsing or comparing; a longer one ends as ``undecided``."""
 
 
 def answer(text: str, truth: str) -> str:
     """Compare the answer that ends ``text`` with ``truth``; return the name of an outcome."""
-    wanted = parse(truth if "$" in truth or "\\boxed" in truth else f"\\boxed{{{truth}}}")
+    wanted = parse(
+        truth if "$" in truth or "\\boxed" in truth else f"\\boxed{{{truth}}}",
+        parsing_timeout=SECONDS,
+    )
     try:
-        found = parse(text, raise_on_error=True)
+        found = parse(text, parsing_timeout=SECONDS, raise_on_error=True)
         if not wanted or not found:
             return "no_answer" if wanted else "unreadable_truth"
-        return "correct" if verify(wanted, found, raise_on_error=True) else "wrong"
+        same = verify(wanted, found, timeout_seconds=SECONDS, raise_on_error=True)
     except (TimeoutException, MemoryError):
         return "undecided"
     except Exception:  # noqa: BLE001 - math-verify lets through whatever sympy raises
         # One of several readings failed; without raising, math-verify tries the others.
-        return "correct" if verify(wanted, parse(text)) else "wrong"
+        same = verify(wanted, parse(text), timeout_seconds=SECONDS)
+    return "correct" if same else "wrong"
 
 
 def main() -> None:

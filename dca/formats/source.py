@@ -119,8 +119,8 @@ def open_source(source: Source) -> Generator[BinaryIO, None, None]:
         if source.path is None:
             yield _decompressed(sys.stdin.buffer)
         else:
-            with source.path.open("rb") as raw:
-                yield _decompressed(raw)
+            with source.path.open("rb") as raw, _decompressed(raw) as stream:
+                yield stream
     # zlib.error is what gzip lets through for a damaged block; pyarrow raises OSError.
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(

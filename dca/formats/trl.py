@@ -5,6 +5,10 @@ reward functions logged beside, ``advantage``. There is no prompt id, so a group
 one step; prompts and completions are text or lists of messages.
 """
 
+from collections.abc import Sequence
+from itertools import takewhile
+from math import isnan
+
 from dca.domain.errors import BadRecord
 from dca.formats.draft import (
     Draft,
@@ -33,26 +37,55 @@ def _detect(sample: Sample) -> str:
 def reward_columns(sample: Sample) -> tuple[str, ...]:
     """Return the columns of the reward functions.
 
-    TRL does not mark them. Those between ``completion`` and ``advantage`` that hold numbers and
-    are named like a reward count; when none is named so, the unbroken run of numbers right after
-    ``completion``.
+    TRL does not mark them, but they come first, and within a group the advantage rises in
+    proportion to their sum. So they are the longest run of numbers right after ``completion``
+    whose sum explains the advantages. Where no run does (other weights than 1, or no differences
+    to tell by), it is every number with "reward" in its name, or without one the whole run.
     """
     columns = sample.columns
     between = columns[columns.index("completion") + 1 : columns.index("advantage")]
     numeric = [name for name in between if _numeric(sample, name)]
-    named = tuple(name for name in numeric if "reward" in name.lower())
-    if named:
-        return named
-    run = 0
-    while run < len(between) and between[run] in numeric:
-        run += 1
-    return between[:run]
+    run = list(takewhile(numeric.__contains__, between))
+    for length in range(len(run), 0, -1):
+        if _explains(sample, run[:length]):
+            return tuple(run[:length])
+    return tuple(name for name in numeric if "reward" in name.lower()) or tuple(run)
 
 
 def _numeric(sample: Sample, name: str) -> bool:
     values = [row.fields.get(name) for row in sample.rows]
     found = [item for item in values if item is not None]
     return bool(found) and all(isinstance(item, float) for item in found)
+
+
+def _explains(sample: Sample, names: Sequence[str]) -> bool:
+    """Tell whether these columns' sum differs, and only as the advantage does, in each group."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row in sample.rows:
+        values = [row.fields.get(name) for name in (*names, "advantage")]
+        numbers = [item for item in values if isinstance(item, float) and not isnan(item)]
+        if len(numbers) == len(values):
+            key = repr((row.fields["step"], row.fields["prompt"]))
+            groups.setdefault(key, []).append((sum(numbers[:-1]), numbers[-1]))
+    differences = [
+        (reward - pairs[0][0], advantage - pairs[0][1])
+        for pairs in groups.values()
+        for reward, advantage in pairs
+    ]
+    told = any(abs(advantage) > 1e-6 for _, advantage in differences)
+    return told and all(_proportional(pairs) for pairs in groups.values())
+
+
+def _proportional(pairs: Sequence[tuple[float, float]]) -> bool:
+    reward, advantage = pairs[0]
+    far_reward, far_advantage = max(pairs, key=lambda pair: abs(pair[1] - advantage))
+    up, across = far_reward - reward, far_advantage - advantage
+    if up * across < 0 or (abs(across) <= 1e-6 and any(abs(r - reward) > 1e-6 for r, _ in pairs)):
+        return False
+    return all(
+        abs((r - reward) * across - (a - advantage) * up) <= 1e-3 * max(1.0, abs(up * across))
+        for r, a in pairs
+    )
 
 
 def _reader(sample: Sample, options: ReadOptions) -> Reader:

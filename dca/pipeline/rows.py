@@ -17,7 +17,7 @@ from dca.domain.labels import LabelSet
 from dca.domain.rollout import Rollout
 from dca.pipeline.signals import NO_LABEL, Signal, signal
 from dca.pipeline.token_views import TokenView, view_tokens
-from store.consensus import consensus_of, get_version
+from store.consensus import consensus_of, get_version, latest_version
 from store.rollouts import iter_rollouts
 from store.scores import CreditRun, latest_credit_run, scores_of
 from store.selection import Selection
@@ -47,45 +47,65 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which credit the rows carry."""
+    """Which consensus and which credit an export carries."""
 
-    run: CreditRun
+    run: CreditRun | None
+    """``None`` for an export without credit."""
     version: ConsensusVersion | None
     labels: LabelSet
     tokenizer: Tokenizer | None
 
+    @property
+    def method(self) -> str:
+        """Name of the credit method, ``""`` without credit."""
+        return self.run.method if self.run else ""
 
-def recipe(session: Session, method: str, labels: LabelSet, tokenizer: Tokenizer | None) -> Recipe:
-    """Return the newest credit of a method.
+    @property
+    def spelled(self) -> str:
+        """``name@digest`` of the tokenizer, ``""`` when none was given."""
+        return identity(self.tokenizer) if self.tokenizer else ""
+
+
+def recipe(
+    session: Session, method: str | None, labels: LabelSet, tokenizer: Tokenizer | None
+) -> Recipe:
+    """Return the newest credit of a method, or the newest consensus when ``method`` is ``None``.
 
     Raises:
-        NothingSelected: The method was never run.
-        ConfigError: It was run with another tokenizer.
+        NothingSelected: The method was never run, or nothing was ever settled.
+        ConfigError: The credit was made with another tokenizer.
     """
+    if method is None:
+        newest = latest_version(session, labels.name)
+        if newest is None:
+            raise NothingSelected("there is no consensus", hint="run dca consensus")
+        return Recipe(None, newest, labels, tokenizer)
     run = latest_credit_run(session, method)
     if run is None:
         raise NothingSelected(
             f"there is no credit of method {method!r}", hint=f"run dca credit --methods {method}"
         )
-    used, given = str(run.params["tokenizer"]), identity(tokenizer) if tokenizer else ""
-    if used != given:
-        raise ConfigError(
-            f"the credit was made with tokenizer {used or 'none'!r}, not {given or 'none'!r}",
-            hint=f"give the same --tokenizer, or run dca credit --methods {method} again",
-        )
     number = run.consensus_version
     found = get_version(session, number) if number is not None else None
-    return Recipe(run, found, labels, tokenizer)
+    made = Recipe(run, found, labels, tokenizer)
+    used = str(run.params["tokenizer"])
+    if used != made.spelled:
+        raise ConfigError(
+            f"the credit was made with tokenizer {used or 'none'}, not {made.spelled or 'none'}",
+            hint=f"give the same --tokenizer, or run dca credit --methods {method} again",
+        )
+    return made
 
 
 def neutral_rows(
     session: Session, chosen: Recipe, selection: Selection, counts: RowCounts
 ) -> Iterator[NeutralRow]:
     """Yield one row per selected rollout that has credit; the others are counted by reason."""
-    source = str(chosen.run.params["source"])
+    if chosen.run is None:
+        return
+    source, method = str(chosen.run.params["source"]), chosen.method
     for page in iter_rollouts(session, selection, page=PAGE):
         ids = [rollout.id for rollout in page]
-        method = chosen.run.method
         advantages = scores_of(session, ids, f"credit:{method}:advantage", source)
         weights = scores_of(session, ids, f"credit:{method}:weight", source)
         settled = consensus_of(session, chosen.version.id, ids) if chosen.version else {}
@@ -109,13 +129,13 @@ def neutral_rows(
 
 def settled_rollouts(
     session: Session, chosen: Recipe, selection: Selection
-) -> Iterator[tuple[Rollout, Consensus]]:
-    """Yield the selected rollouts that the recipe's consensus settled."""
+) -> Iterator[list[tuple[Rollout, Consensus]]]:
+    """Yield pages of the selected rollouts that the recipe's consensus settled."""
     if chosen.version is None:
         return
     for page in iter_rollouts(session, selection, page=PAGE):
         settled = consensus_of(session, chosen.version.id, [rollout.id for rollout in page])
-        yield from ((r, settled[r.id]) for r in page if r.id in settled)
+        yield [(rollout, settled[rollout.id]) for rollout in page if rollout.id in settled]
 
 
 def _row(
@@ -143,7 +163,7 @@ def _row(
         ref_logprobs=None,
         sampling=rollout.sampling,
         reward=rollout.reward or 0.0,
-        method=chosen.run.method,
+        method=chosen.method,
         advantage=advantage_T,
         weight=np.where(kept_T, weight_T, np.float32(0)),
         credit_mask=kept_T,

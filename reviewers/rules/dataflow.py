@@ -23,10 +23,14 @@ from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.rules.answer import Answer, find_answer
 from reviewers.rules.equations import Page, read_page
-from reviewers.rules.flow import Segment, given_values, segments
+from reviewers.rules.flow import Segment, segments
+from reviewers.rules.ledger import given_values
 from reviewers.rules.numbers import Verdict, compare, show
 from reviewers.rules.reading import Reading, RuleReviewer, failed, succeeded
 from reviewers.rules.repairs import repairs
+
+_MAX_STRANGE = 2
+"""With more sentences whose numbers come from nowhere it is the reader who has lost the thread."""
 
 
 class Dataflow(RuleReviewer):
@@ -74,7 +78,11 @@ def read_dataflow(rollout: Rollout) -> Reading:
     answer = find_answer(rollout)
     walk = _walk(parts, page, repairs(text, page.equations), answer)
     nowhere = _from_nowhere(walk, answer)
-    labels = [_label(walk, place, rollout, nowhere) for place in range(len(parts))]
+    strange = [place for place in walk.way if parts[place].strange]
+    traced = len(strange) <= _MAX_STRANGE
+    labels = [
+        _label(walk, place, rollout, nowhere=nowhere, traced=traced) for place in range(len(parts))
+    ]
     marked = [place for place, label in enumerate(labels) if label is not None]
     step_of = {place: step for step, place in enumerate(marked)}
     steps = tuple(
@@ -137,7 +145,7 @@ def _from_nowhere(walk: _Walk, answer: Answer | None) -> bool:
 
 
 def _label(
-    walk: _Walk, place: int, rollout: Rollout, nowhere: bool
+    walk: _Walk, place: int, rollout: Rollout, *, nowhere: bool, traced: bool
 ) -> tuple[str, float, str] | None:
     """Return label, confidence and reason of one segment; ``None`` leaves it unmarked."""
     part = walk.parts[place]
@@ -147,7 +155,7 @@ def _label(
         if walk.producer is not None:
             return "idle", 0.7, "states the answer that is already derived"
     if place in walk.way:
-        return _on_the_way(walk, place, rollout)
+        return _on_the_way(walk, place, lost=failed(rollout), traced=traced)
     if not part.outputs:
         return _restatement(part)
     if walk.producer is None:
@@ -161,18 +169,18 @@ def _restatement(part: Segment) -> tuple[str, float, str] | None:
     return ("idle", 0.5, "repeats a known value") if part.known else None
 
 
-def _on_the_way(walk: _Walk, place: int, rollout: Rollout) -> tuple[str, float, str]:
+def _on_the_way(walk: _Walk, place: int, *, lost: bool, traced: bool) -> tuple[str, float, str]:
     """Label a segment that the answer rests on."""
     part = walk.parts[place]
     wrong = walk.wrong(place)
     if wrong:
         return "harmful", 0.85, f"the answer rests on it, but {wrong}"
     strange = ", ".join(show(value) for value in part.strange[:3])
-    if strange and failed(rollout):
+    if strange and lost and traced:
         return "harmful", 0.5, f"the answer rests on it, but {strange} comes from nowhere"
     sure = 0.8 if part.equations and not strange else 0.55
     if place == walk.producer:
-        label = "contributing" if failed(rollout) else "decisive"
+        label = "contributing" if lost else "decisive"
         return label, sure, "produces the answer"
     return "contributing", sure, "the answer rests on its values"
 

@@ -17,6 +17,8 @@ _EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*+"
 _RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*+m?|m")
 """One expression, or several joined by equality signs, in the kinds of ``tokens``; or a mark."""
 
+_ITEM = re.compile(r"(?:^|b)\(?[nq]\)$")
+"""The label of a list item, "a)" or "(2)", in kinds."""
 _REMEMBERED = 65_536
 """Longer texts are read again rather than kept."""
 _RATIOS = frozenset(
@@ -44,6 +46,8 @@ class Equation:
     """The worst of its pairs."""
     operands: tuple[Fraction, ...]
     """The numbers that are calculated with, in text order."""
+    between: tuple[Fraction, ...]
+    """The values and the numbers of its later sides."""
     result: Fraction
     """The last side's value, as stated."""
     value: Fraction | None
@@ -190,7 +194,7 @@ def _left_end(text: str, tokens: list[Token], kinds: str, start: int) -> int:
     elif before in "-*+":
         unread = start > 1 and tokens[start - 2].text != "\n"
     else:
-        unread = before != ")" or not spaced
+        unread = not (spaced and _ITEM.search(kinds, 0, start))
     return kinds.find("=", start) + 1 or -1 if unread else start
 
 
@@ -284,6 +288,7 @@ def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
         span,
         verdict,
         _operands(sides),
+        tuple(n.value or Fraction(0) for side in sides[1:] for n in side.numbers),
         _result(sides[-1]),
         value,
         tuple(str(token.value or token.kind) for token in calculated[0].rpn),
@@ -339,21 +344,25 @@ def _check(left: _Side, right: _Side, *, loose: bool) -> Verdict:
     if not left.calculated and right.calculated:
         left, right = right, left
     rules = list(PercentRule) if left.percent or right.percent else [PercentRule.SHARE]
+    values = [value for rule in rules if (value := evaluate(left.rpn, rule)) is not None]
     found = {
         compare(value, target, decimals, loose=loose)
-        for rule in rules
-        if (value := evaluate(left.rpn, rule)) is not None
+        for value in values
         for target, decimals in _targets(right)
     }
-    head = right.numbers[0]
-    if right.calculated:  # "3 + 4 = 7 + 2 = 9" runs on from 7
-        found.add(compare(left.value, head.value or Fraction(0), head.decimals))
+    if right.calculated:
+        found.add(_runs_on(values[0], right.numbers[0]))
     if Verdict.RIGHT in found:
         return Verdict.RIGHT
     lone = not left.calculated and not right.calculated
     if Verdict.UNCLEAR in found or lone or _rounded_on_the_way(left, right):
         return Verdict.UNCLEAR
     return Verdict.WRONG
+
+
+def _runs_on(value: Fraction, head: Token) -> Verdict:
+    """Judge the running style "3 + 4 = 7 + 2 = 9", where the next side starts from 7."""
+    return compare(value, head.value or Fraction(0), head.decimals)
 
 
 def _targets(side: _Side) -> Iterator[tuple[Fraction, int]]:
@@ -390,9 +399,7 @@ def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
     rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
     if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
         return True
-    if _range(tokens, left, right) or (
-        right.calculated and tokens[right.start - 1].text.isalpha()
-    ):
+    if _range(tokens, left, right) or (right.calculated and _loosely(tokens, left, right)):
         return True
     before = tokens[left.start - 1].text if left.start else ""
     if first is left and before in ("and", "by", "than", "from", "between", "of the"):
@@ -401,6 +408,15 @@ def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
     if first is left and _DOUBT_BEFORE.search(opening) is not None:
         return True
     return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
+
+
+def _loosely(tokens: list[Token], left: _Side, right: _Side) -> bool:
+    """Tell whether two calculations are joined by a word, or the second begins the first again.
+
+    The latter is working in steps: "3 + 4 + 5 = 3 + 4 = 7".
+    """
+    begun = [n.value for n in left.numbers[: len(right.numbers)]]
+    return tokens[right.start - 1].text.isalpha() or begun == [n.value for n in right.numbers]
 
 
 def _range(tokens: list[Token], left: _Side, right: _Side) -> bool:

@@ -173,6 +173,13 @@ def _novel(
         return "setup", 0.55 + 0.3 * restated, "says again what the problem says"
     if repeated >= 0.6:
         return "idle", 0.45 + 0.35 * repeated, "repeats what is already said"
+    return _worded(words, numbers, problem, before)
+
+
+def _worded(
+    words: list[str], numbers: set[str], problem: _Said, before: _Said
+) -> tuple[str, float, str]:
+    """Label a clause that brings no number and says nothing over again in order."""
     content = {word for word in words if word not in _SMALL and word not in _FILLER} - numbers
     unseen = sum(word not in problem.words and word not in before.words for word in content)
     if content and 2 * unseen >= len(content):

@@ -15,6 +15,7 @@ Confidence is the estimated chance that a careful reader gives the same label: h
 text says outright that something is wrong, lower where that is only seen from what changes.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +38,11 @@ _REACH = 3
 """How many stretches after a cue may hold its repair."""
 _CHECK_REACH = 4
 """How many stretches a check may take."""
+_KNOWN_REACH = 60
+"""How many stretches before a check may hold what it confirms."""
+_STRENGTH = (Cue.RETRACT, Cue.TURN, Cue.CHECK, Cue.DOUBT)
+"""Cues from the strongest to the weakest."""
+_ANSWERS = re.compile(r"no(?:pe)?[,.]", re.IGNORECASE)
 _SHARED = 0.6
 """Share of words that two statements of one quantity have in common."""
 
@@ -82,10 +88,12 @@ def read_revision(rollout: Rollout) -> Reading:
     text = rollout.completion
     page = read_page(text)
     parts = stretches(text, page)
+    given = frozenset(numeral.value for numeral in read_page(rollout.problem).numerals)
     marks = _Marks()
     place = 0
     while place < len(parts):
-        place = _follow(text, parts, place, marks) if parts[place].cue else place + 1
+        follow = parts[place].cue is not None
+        place = _follow(text, parts, place, given, marks) if follow else place + 1
     against = _contradictions(parts, marks)
     order = sorted(marks.labels)
     step_of = {position: step for step, position in enumerate(order)}
@@ -121,7 +129,20 @@ def _pieces(text: str) -> list[tuple[Span, Cue | None]]:
             pieces.append((where, cue))
             start = where.stop
         pieces += [(span, None) for span in _plain(text, start, sentence.stop)]
-    return pieces
+    return _joined(pieces)
+
+
+def _joined(pieces: list[tuple[Span, Cue | None]]) -> list[tuple[Span, Cue | None]]:
+    """Join cues that follow one another, "Wait, no. That's wrong", under the strongest."""
+    joined: list[tuple[Span, Cue | None]] = []
+    for span, cue in pieces:
+        before = joined[-1] if joined else None
+        if cue is not None and before is not None and before[1] is not None:
+            strongest = min(cue, before[1], key=_STRENGTH.index)
+            joined[-1] = (Span(before[0].start, span.stop), strongest)
+        else:
+            joined.append((span, cue))
+    return joined
 
 
 def _plain(text: str, start: int, stop: int) -> list[Span]:
@@ -130,23 +151,20 @@ def _plain(text: str, start: int, stop: int) -> list[Span]:
     return [span] if any(sign.isalnum() for sign in span.text(text)) else []
 
 
-def _follow(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> int:
+def _follow(
+    text: str, parts: Sequence[Stretch], place: int, given: frozenset[Fraction], marks: _Marks
+) -> int:
     """Read the cue at ``place`` and its neighbours; return where to go on."""
-    end = place + 1
-    cues = {parts[place].cue}
-    while end < len(parts) and parts[end].cue in (Cue.RETRACT, Cue.DOUBT, Cue.TURN):
-        cues.add(parts[end].cue)
-        end += 1
-    before = place - 1
-    if Cue.RETRACT in cues:
-        _retract(parts, range(place, end), before, marks)
-    elif Cue.TURN in cues:
-        _turn(parts, range(place, end), before, marks)
-    elif Cue.CHECK in cues:
-        return _check(text, parts, place, marks)
+    cue = parts[place].cue
+    if cue is Cue.CHECK:
+        return _check(text, parts, place, given, marks)
+    if cue is Cue.RETRACT:
+        _retract(text, parts, place, marks)
+    elif cue is Cue.TURN:
+        _turn(parts, place, marks)
     else:
-        _doubt(text, parts, range(place, end), before, marks)
-    return end
+        _doubt(text, parts, place, marks)
+    return place + 1
 
 
 def _next(parts: Sequence[Stretch], start: int) -> int | None:
@@ -155,25 +173,33 @@ def _next(parts: Sequence[Stretch], start: int) -> int | None:
     return next((p for p in near if parts[p].values), near[0] if near else None)
 
 
-def _retract(parts: Sequence[Stretch], cue: range, before: int, marks: _Marks) -> None:
-    """Mark a retraction in so many words."""
-    wrong = _target(parts, before)
-    repair = _next(parts, cue.stop)
-    if wrong is None:
+def _retract(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> None:
+    """Mark a retraction in so many words; "no" after a question only answers it."""
+    wrong, repair = _target(parts, place - 1), _next(parts, place + 1)
+    if wrong is None or marks.labels.get(wrong, ("",))[0] == "idle":
         return
-    same = repair is not None and _value(parts[wrong]) == _value(parts[repair])
-    if repair is not None and same and _value(parts[wrong]) is not None:
-        for place in (*cue, repair):
-            marks.mark(place, "idle", SEEN, "a retraction that changes nothing")
+    if parts[wrong].span.text(text).endswith("?") and _ANSWERS.match(
+        text, parts[place].span.start
+    ):
         return
-    for place in cue:
-        marks.mark(place, "indirect", SEEN, "takes back what is before it")
+    if repair is not None and _same(parts[wrong], parts[repair]):
+        for position in (place, repair):
+            marks.mark(position, "idle", SEEN, "a retraction that changes nothing")
+        return
+    marks.mark(place, "indirect", SEEN, "takes back what is before it")
     if repair is None:
         marks.mark(wrong, "harmful", SEEN, "taken back, and nothing replaces it")
         return
-    marks.mark(wrong, "indirect", PLAIN, "taken back and replaced")
+    sure = PLAIN if parts[wrong].values and parts[repair].values else SEEN
+    marks.mark(wrong, "indirect", sure, "taken back and replaced")
     marks.mark(repair, "contributing", SEEN, "replaces what was taken back")
     marks.links.append((wrong, repair, LinkKind.REPAIRS))
+
+
+def _same(old: Stretch, new: Stretch) -> bool:
+    """Tell whether two stretches calculate, and arrive at the same value."""
+    calculated = bool(old.equations) and bool(new.equations)
+    return calculated and _value(old) == _value(new)
 
 
 def _target(parts: Sequence[Stretch], before: int) -> int | None:
@@ -190,28 +216,24 @@ def _value(part: Stretch) -> Fraction | None:
     return part.values[-1] if part.values else None
 
 
-def _turn(parts: Sequence[Stretch], cue: range, before: int, marks: _Marks) -> None:
+def _turn(parts: Sequence[Stretch], place: int, marks: _Marks) -> None:
     """Mark an approach that is dropped for another."""
-    old = _target(parts, before)
-    new = _next(parts, cue.stop)
+    old, new = _target(parts, place - 1), _next(parts, place + 1)
     if old is None or new is None:
         return
     marks.mark(old, "indirect", SEEN, "an approach that is dropped")
+    marks.mark(place, "indirect", 0.5, "turns to another approach")
     marks.mark(new, "contributing", 0.5, "the approach that replaces it")
-    for place in cue:
-        marks.mark(place, "indirect", 0.5, "turns to another approach")
     marks.links.append((old, new, LinkKind.SUGGESTS))
 
 
-def _doubt(text: str, parts: Sequence[Stretch], cue: range, before: int, marks: _Marks) -> None:
+def _doubt(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> None:
     """Mark "wait" and "hmm" only where something stated before changes."""
-    repair = _next(parts, cue.stop)
-    wrong = _target(parts, before)
+    wrong, repair = _target(parts, place - 1), _next(parts, place + 1)
     if repair is None or wrong is None or not _changes(text, parts[wrong], parts[repair]):
         return
-    for place in cue:
-        marks.mark(place, "indirect", SEEN, "doubts what is before it")
     marks.mark(wrong, "indirect", SEEN, "replaced after a doubt")
+    marks.mark(place, "indirect", SEEN, "doubts what is before it")
     marks.mark(repair, "contributing", SEEN, "replaces what was doubted")
     marks.links.append((wrong, repair, LinkKind.REPAIRS))
 
@@ -235,26 +257,37 @@ def _words(text: str) -> set[str]:
     return {word for word in text.lower().split() if word.isalpha() and len(word) > 3}
 
 
-def _check(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> int:
-    """Mark a check that confirms; one that finds a fault is left to the retraction after it."""
-    end = place + 1
-    confirmed = settles(text, parts[place].span)
-    while end < len(parts) and end - place < _CHECK_REACH and not confirmed:
+def _check(
+    text: str, parts: Sequence[Stretch], place: int, given: frozenset[Fraction], marks: _Marks
+) -> int:
+    """Mark a check that confirms; one that finds a fault is left to the retraction after it.
+
+    A check confirms when it says so, or when everything that it calculates was known before.
+    """
+    known = given.union(*(part.values for part in parts[max(0, place - _KNOWN_REACH) : place]))
+    end, confirmed, repeated = place, False, False
+    while end < min(len(parts), place + 1 + _CHECK_REACH) and not confirmed:
         part = parts[end]
-        if part.cue is not None or any(e.verdict is not Verdict.RIGHT for e in part.equations):
+        if (end > place and part.cue is not None) or not _holds(part):
             break
         confirmed = settles(text, part.span)
+        repeated = repeated or any(e.result in known for e in part.equations)
         end += 1
-        if part.equations and not confirmed:
-            confirmed = end < len(parts) and settles(text, parts[end].span)
+        if repeated and not confirmed:
+            ahead = end < len(parts) and parts[end].cue is None
+            confirmed = ahead and settles(text, parts[end].span)
             end += confirmed
             break
     fault = end < len(parts) and parts[end].cue in (Cue.RETRACT, Cue.DOUBT)
-    if fault or not (confirmed or any(part.equations for part in parts[place:end])):
+    if fault or not (confirmed or repeated):
         return place + 1
     for position in range(place, end):
         marks.mark(position, "idle", SEEN, "a check that confirms what is known")
     return end
+
+
+def _holds(part: Stretch) -> bool:
+    return all(equation.verdict is Verdict.RIGHT for equation in part.equations)
 
 
 def _contradictions(parts: Sequence[Stretch], marks: _Marks) -> list[int]:

@@ -9,7 +9,9 @@ from dca.domain.spans import Span
 MAX_LENGTH = 2_000
 """A longer sentence, in code points, is cut at a space, or where there is none, in the middle."""
 
-_END = re.compile(r"\n|(?<![.!?…])[.!?…]++[\"'”’)\]*_$]{0,4}+(?=\s)|[。！？]")
+_END = re.compile(
+    r"\n|(?<![.!?…])(?:[.?…]|(?<![0-9)])!)[.!?…]*+[\"'”’)\]*_$]{0,4}+(?=\s)|[。！？]"
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|approx|No|Prof|Jr|Sr|e\.g|i\.e)|(?:^|\n|\s)[0-9]{1,3}"
     r"|(?:^|[\s.])[A-Z])$"

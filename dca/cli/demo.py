@@ -1,0 +1,110 @@
+"""``dca demo``: the whole job with no key, no network and no GPU."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dca.cli.consensus import figure_text
+from dca.cli.credit import counted
+from dca.cli.run import PARTIAL, Run
+from dca.cli.terminal import one_line
+from dca.config.sources import shown
+from dca.domain.consensus import Figure, Status
+from dca.pipeline.demo import DemoResult, DemoTraining
+from dca.pipeline.demo import demo as run_demo
+
+BANNER = "The panel is four rules that read the text, not language models."
+SAMPLE = 160
+"""Characters of a sample that are shown."""
+
+
+def demo(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Your rollouts; else bundled ones")
+    ] = None,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for everything it makes")
+    ] = Path("dca-demo"),
+    train: Annotated[
+        bool, typer.Option("--train", help="Then train a tiny model on the exported rows")
+    ] = False,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", help="Optimizer steps of --train", min=1)
+    ] = 60,
+) -> None:
+    """Do the whole job on bundled rollouts or your own: no key, no network.
+
+    Import, review by the offline panel, consensus, credit and export, for real. The panel is four
+    rules that read the text, not language models.
+    """
+    run: Run = context.obj
+    run.note(BANNER)
+    result = run_demo(
+        file, out, train=train, steps=steps, seed=run.flags.seed, progress=run.listener
+    )
+    code = PARTIAL if result.imported.rejected else 0
+    run.done(asdict(result), lambda console: print_result(console, result), exit_code=code)
+
+
+def print_result(console: Console, result: DemoResult) -> None:
+    """Print what each stage did, where it lies, and what to do next."""
+    for head, text in [*stages(result), *files(result)]:
+        console.print(Text(f"{head:11}{text}"), soft_wrap=True)
+    if result.training is not None:
+        print_training(console, result.training)
+    console.print()
+    console.print(Text(BANNER))
+    console.print()
+    store = shown(result.store.resolve())
+    console.print(Text(f"Next  dca ls --store {store}"), soft_wrap=True)
+    console.print(Text(f"      dca show ID --store {store} --contested"), soft_wrap=True)
+    console.print(Text("      dca init --panel openai-compatible"), soft_wrap=True)
+
+
+def stages(result: DemoResult) -> Iterator[tuple[str, str]]:
+    """Yield what each stage did."""
+    imported, seconds = result.imported, result.seconds
+    counts = (
+        f"{imported.new:,} new, {imported.unchanged:,} unchanged, {imported.rejected:,} rejected"
+    )
+    yield "Imported", f"{counts} rollouts  {seconds['import']:.1f} s"
+    done = sum(row.reviews + row.cached for row in result.reviewed.reviewers)
+    names = ", ".join(row.name for row in result.reviewed.reviewers)
+    yield "Reviewed", f"{done:,} reviews by {names}  {seconds['review']:.1f} s"
+    version = result.settled.version
+    shares = " · ".join(f"{status} {version.shares.get(status, 0.0):.0%}" for status in Status)
+    yield "Consensus", f"{shares} of the text  {seconds['consensus']:.1f} s"
+    alpha = version.agreement.get("alpha", Figure(None, reason="not measured"))
+    yield "Agreement", f"alpha {figure_text(alpha)}"
+    for method in result.credited.methods:
+        text = method.missing or f"{method.rollouts:,} rollouts, {method.tokens:,} tokens"
+        events = f"  {counted(method.events)}" if method.events else ""
+        yield "Credit", f"{method.method}: {text}{events}"
+
+
+def files(result: DemoResult) -> Iterator[tuple[str, str]]:
+    """Yield the files that were written."""
+    for item in result.exported:
+        yield "Wrote", f"{shown(item.path.resolve())}  {item.rows:,} rows"
+
+
+def print_training(console: Console, training: DemoTraining) -> None:
+    """Print what the tiny model learnt and what it writes."""
+    report = training.report
+    lines = [
+        f"Trained    {report.parameters:,} weights, {report.steps:,} steps: loss "
+        f"{training.first_loss:.3f} -> {training.last_loss:.3f}  {report.seconds:.1f} s",
+        f"Wrote      {shown(report.output.resolve())}  (loaded again and sampled from)",
+    ]
+    for sample in training.samples:
+        lines.append(f"  {one_line(sample.problem)[:SAMPLE]}")
+        lines.append(f"    -> {one_line(sample.text)[:SAMPLE]}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
