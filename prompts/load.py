@@ -13,7 +13,7 @@ that is filled in is never read again: braces and marks inside it stay what they
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -36,6 +36,8 @@ class Section:
     """Sent when one of these choices is made; empty: always sent."""
     text: str
     """Markdown with slots."""
+    slots: frozenset[str]
+    """The names of the slots in ``text``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Prompt:
     @property
     def slots(self) -> frozenset[str]:
         """Every slot of every section."""
-        return _slots(section.text for section in self.sections)
+        return frozenset().union(*(section.slots for section in self.sections))
 
     def render(self, choices: Collection[str], slots: Mapping[str, str]) -> Messages:
         """Return both messages with the chosen sections and the slots filled.
@@ -78,7 +80,8 @@ class Prompt:
         """
         chosen = set(choices)
         sent = [item for item in self.sections if not item.when or item.when & chosen]
-        self._check(chosen, _slots(item.text for item in sent), frozenset(slots))
+        wanted = frozenset[str]().union(*(item.slots for item in sent))
+        self._check(chosen, wanted, frozenset(slots))
         return Messages(
             *(
                 _SLOT.sub(
@@ -129,8 +132,8 @@ def parse_prompt(name: str, content: bytes) -> Prompt:
     return Prompt(name, digest, sections)
 
 
-def _sections(name: str, text: str) -> tuple[Section, ...]:
-    """Cut the text of a prompt file at its marks."""
+def _sections(name: str, content: str) -> tuple[Section, ...]:
+    """Cut the content of a prompt file at its marks."""
     found: list[Section] = []
     begun: list[str] = []
     when: frozenset[str] = frozenset()
@@ -138,10 +141,11 @@ def _sections(name: str, text: str) -> tuple[Section, ...]:
 
     def flush() -> None:
         if begun and buffer:
-            found.append(Section(begun[-1], when, "".join(buffer)))
+            text = "".join(buffer)
+            found.append(Section(begun[-1], when, text, frozenset(_SLOT.findall(text))))
         buffer.clear()
 
-    for line in text.splitlines(keepends=True):
+    for line in content.splitlines(keepends=True):
         mark = _MARK.fullmatch(line)
         if mark is None:
             buffer.append(line)
@@ -156,8 +160,3 @@ def _sections(name: str, text: str) -> tuple[Section, ...]:
     if when or tuple(begun) != _PARTS:
         raise PromptError(f"prompt {name!r}: needs the parts system and user, and every end")
     return tuple(found)
-
-
-def _slots(texts: Iterable[str]) -> frozenset[str]:
-    """Return the names of the slots in all ``texts``."""
-    return frozenset(name for text in texts for name in _SLOT.findall(text))

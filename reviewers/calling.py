@@ -143,6 +143,8 @@ async def review_by_call(
         ReviewError: No usable reply; carries the usage and the raw reply where there was one.
         CredentialError: The endpoint refused the key.
     """
+    if not rollout.completion.strip():
+        raise ReplyInvalid("the completion holds no text to review")
     question = pose(rollout, reviewer.asking)
     outcome = await persevere(lambda: send(question), reviewer.calling)
     if isinstance(outcome, Fault):

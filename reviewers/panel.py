@@ -60,8 +60,8 @@ async def convene(
 ) -> int:
     """Ask every reviewer about every rollout of one stream; see ``convene_seats``.
 
-    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most three times
-    ``concurrency`` rollouts.
+    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most three
+    times ``concurrency`` rollouts.
     """
     streams = share(rollouts, len(reviewers), lead=2 * concurrency)
     seats = [Seat(reviewer, stream) for reviewer, stream in zip(reviewers, streams, strict=True)]
@@ -92,9 +92,9 @@ async def convene_seats(
             the answers in flight are handed out, then the first such exception is raised.
     """
     places = [_Place(seat, each(seat.rollouts), asyncio.Queue(concurrency)) for seat in seats]
-    own = [place.seat.limit for place in places if place.seat.limit is not None]
-    if min(concurrency, *own) < 1:
-        raise UsageError(f"concurrency must be at least 1, is {min(concurrency, *own)}")
+    limits = [place.seat.limit for place in places if place.seat.limit is not None]
+    if min([concurrency, *limits]) < 1:
+        raise UsageError("the concurrency of a panel and of its seats must be at least 1")
     return await _Session(places, concurrency, on_answer).run()
 
 

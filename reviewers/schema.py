@@ -89,9 +89,10 @@ def reply_example(form: ReplyForm) -> dict[str, object]:
         if form.protocol is ReplyProtocol.UNITS
         else ({"quote": "first words [...] last words"}, {"quote": "a short step"})
     )
+    keys = form.labels.keys
     steps = [
-        {"n": n, **place, "reason": "...", "label": form.labels.keys[0], "confidence": 0.9}
-        for n, place in enumerate(places, 1)
+        {"n": n, **place, "reason": "...", "label": label, "confidence": 0.9}
+        for n, place, label in zip((1, 2), places, (keys[0], keys[-1]), strict=True)
     ]
     return {
         "steps": steps,

@@ -51,7 +51,8 @@ def open_store(url: str, *, migrate: bool = True) -> Engine:
     Raises:
         StoreUnreachable: No connection.
         SchemaOutdated: The schema is older or newer than this version writes, or missing.
-        StoreError: The file is no database, the address is wrong, or it holds other tables under the same names.
+        StoreError: The file is no database, the driver cannot read the address, or the database
+            holds other tables under our names.
         UsageError: The URL names no database that DCA knows.
     """
     engine = connect(url)
@@ -172,12 +173,14 @@ def _sqlite(url: URL) -> Engine:
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Turn on write-ahead logging, which the file then keeps.
 
-    SQLite does not wait for other connections while it changes the journal, so this does.
+    SQLite does not wait for other connections while it changes the journal, so this does. Where a
+    file system cannot do it, SQLite keeps its journal, which is slower and just as safe.
     """
     deadline = time.monotonic() + BUSY_SECONDS
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+    while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
+            break
         except sqlite3.OperationalError as error:
             locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not locked or time.monotonic() > deadline:

@@ -162,9 +162,7 @@ def test_chat_takes_the_last_assistant_turn_and_puts_its_reasoning_before_it(tmp
         {"later_turns": 1, "extra": "x", "source_group": "4"},
     )
     assert two.completion.startswith("<think>\nr\n")
-    assert rest == ["messages holds no assistant turn", "messages is missing"] + [
-        "messages is missing"
-    ]
+    assert rest == ["messages holds no assistant turn", *["messages is missing"] * 2]
 
 
 def test_reasoning_is_joined_once_and_left_open_without_an_answer():
@@ -183,12 +181,12 @@ def test_messages_may_be_json_text_and_broken_ones_are_refused():
         ([], "list of messages"),
         (7, "list of messages"),
         ([{"content": "x"}], "role and content"),
-        ([{"role": 1, "content": "x"}], "role in p must be text"),
-        ([{"role": "user", "content": 5}], "text or a list of parts"),
-        ([{"role": "user", "content": [5]}], "no object"),
+        ([{"role": 1, "content": "x"}, ASSISTANT], "role in p must be text"),
+        ([{"role": "user", "content": 5}, ASSISTANT], "text or a list of parts"),
+        ([{"role": "user", "content": [5]}, ASSISTANT], "no object"),
     ]:
         with pytest.raises(BadRecord, match=message):
-            prompt_turns("p", value)
+            split_turns("p", value)
 
 
 def trl_file(path, prompts, completions, rewards, extra, advantages):
@@ -214,28 +212,30 @@ def trl_file(path, prompts, completions, rewards, extra, advantages):
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_trl_completions_keep_each_reward_and_group_by_step_and_prompt(tmp_path, chat):
-    texts = ["It is 2.", "3", "It is 2.", "4"]
-    asked = ["What is 1+1?", "What is 1+1?", "What is 1+3?", "What is 1+3?"]
+    texts = ["It is 2.", "3", "The answer is 2.", "It is 2.", "4"]
+    asked = ["What is 1+1?"] * 3 + ["What is 1+3?"] * 2
     path = trl_file(
         tmp_path / "completions_00025.parquet",
         [[{"role": "user", "content": item}] if chat else item for item in asked],
         [[{"role": "assistant", "content": item}] if chat else item for item in texts],
-        {"accuracy": [1.0, 0.0, 0.0, float("nan")], "short": [0.0, 0.5, 0.0, float("nan")]},
-        {"length": [8.0, 1.0, 8.0, 1.0], "answer": ["2", "2", "4", "4"]},
-        [0.7, -0.7, 0.0, float("nan")],
+        {"accuracy": [1.0, 0.0, 1.0, 0.0, None], "short": [0.0, 0.5, 0.0, 0.0, None]},
+        {"length": [8.0, 1.0, 16.0, 8.0, 1.0], "answer": ["2", "2", "2", "4", "4"]},
+        [0.577, -1.155, 0.577, 0.0, float("nan")],
     )
-    found, (one, two, three, four) = read(path)
+    found, (one, two, _, three, four) = read(path)
 
     assert found.format.name == "trl"
+    with pytest.raises(BadRecord, match="prompt or completion is missing"):
+        found.reader({"prompt": "p", "completion": None, "step": 1})
     assert "approximate" in found.format.note
     assert [item.reward for item in (one, two, three, four)] == [1.0, 0.5, 0.0, None]
     assert two.rewards == {"accuracy": 0.0, "short": 0.5}
-    assert (two.truth, two.meta) == ("2", {"length": 1.0, "advantage": -0.7})
+    assert (two.truth, two.meta) == ("2", {"length": 1.0, "advantage": -1.155})
     assert one.group_id == two.group_id == group_id("", one.prompt, "", 25)
     assert one.group_id != three.group_id
     assert one.id != three.id
     assert (one.step, one.tokens) == (25, None)
-    assert four.meta["advantage"] is None
+    assert "advantage" not in four.meta
 
 
 def rewards_of(advantages, **columns):
@@ -269,6 +269,8 @@ def test_trl_rewards_are_the_columns_that_explain_the_advantage():
     # Opposite signs, no differences, or a difference without an advantage explain nothing.
     assert rewards_of([1.0, -2.0, 1.0], my_reward=right, size=size) == ("my_reward",)
     assert rewards_of([0.0, 0.0, 0.0], right=right, size=size) == ("right", "size")
+    assert rewards_of([0.0, 0.0, 0.0], right=size, my_reward=right) == ("my_reward",)
+    assert rewards_of([1.0, -1.0], right=[1.0, 0.0], size=[4.0, 2.0]) == ("right", "size")
     assert rewards_of([0.0, 0.0], right=[1.0, 1.0], note=["a", "b"], late=[1.0, 2.0]) == ("right",)
     assert rewards_of([0.0], note=["a"]) == ()
 
@@ -309,7 +311,7 @@ def test_verifiers_results_take_group_model_and_task_from_id_and_metadata(tmp_pa
         "reward": 1.0,
         "timing": {"total_ms": 5},
         "is_truncated": False,
-        "metrics": {"correct_answer": 1.0},
+        "metrics": {"correct_answer": 1.0, "late": None},
         "correct_answer": 1.0,
         "num_turns": 2,
     }

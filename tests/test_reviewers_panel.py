@@ -120,18 +120,21 @@ def test_a_seat_keeps_its_own_limit() -> None:
 
 
 def test_a_slow_reviewer_does_not_hold_the_others() -> None:
-    async def main() -> tuple[int, int]:
+    async def main() -> tuple[list[int], int]:
         gate = asyncio.Event()
         slow, fast = Scripted("slow", gate=gate), Scripted("fast")
+        held: list[int] = []
+
+        def note(_: Answer) -> None:
+            held.append(slow.air.now)
+            if len(held) == 90:
+                gate.set()
+
         seats = [Seat(slow, rollouts(100)), Seat(fast, rollouts(100))]
-        work = asyncio.create_task(convene_seats(seats, concurrency=8, on_answer=lambda _: None))
-        await until(lambda: len(fast.begun) == 100)
-        held = slow.air.now
-        gate.set()
-        return held, await work
+        return held, await convene_seats(seats, concurrency=8, on_answer=note)
 
     held, answers = asyncio.run(main())
-    assert held == 4
+    assert set(held[:90]) == {4}
     assert answers == 200
 
 
@@ -297,8 +300,8 @@ def test_a_panel_or_a_stream_may_be_empty() -> None:
 def test_no_slots_at_all_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         asyncio.run(convene([Scripted()], [], concurrency=0, on_answer=print))
+    seat = Seat(Scripted(), rollouts(3), limit=0)
     with pytest.raises(UsageError, match="at least 1"):
-        seat = Seat(Scripted(), rollouts(3), limit=0)
         asyncio.run(convene_seats([seat], concurrency=2, on_answer=print))
 
 

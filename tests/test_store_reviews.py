@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
@@ -72,14 +74,18 @@ def test_every_field_of_a_review_comes_back(session):
     assert reviews_of(session, IDS, label_set=LABELS) == {IDS[0]: [whole], IDS[1]: [bare]}
 
 
-@pytest.mark.parametrize("blame", [None, Blame(None), Blame(0), Blame(1)])
-@pytest.mark.parametrize("soundness", [None, *Soundness])
-def test_every_verdict_comes_back(session, blame, soundness):
-    given = review(ITEMS[0], blame=blame, soundness=soundness, covered=None, usage=Usage())
+def test_every_verdict_comes_back(session):
+    verdicts = list(product([None, Blame(None), Blame(0), Blame(1)], [None, *Soundness]))
+    items = [rollout(number) for number in range(len(verdicts))]
+    given = {
+        item.id: [review(item, blame=blame, soundness=soundness, covered=None, usage=Usage())]
+        for item, (blame, soundness) in zip(items, verdicts, strict=True)
+    }
 
-    add_answers(session, [given])
+    add_rollouts(session, items)
+    add_answers(session, [answer for answers in given.values() for answer in answers])
 
-    assert reviews_of(session, IDS, label_set=LABELS) == {IDS[0]: [given]}
+    assert reviews_of(session, list(given), label_set=LABELS) == given
 
 
 ODD = 'a\x00b \ud800 \udfff "q" \\ \u2028 é 😀'

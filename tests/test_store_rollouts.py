@@ -126,9 +126,9 @@ def test_adding_again_changes_nothing(store_engine):
         assert count_rollouts(session, Selection()) == 5
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
+def test_a_rollout_with_the_same_id_and_other_content_is_a_conflict(store_engine):
+    first = rollout(1)
+    changes = (
         {"reward": 0.0},
         {"reward": None},
         {"rewards": {"exact": 1.0}},
@@ -139,15 +139,13 @@ def test_adding_again_changes_nothing(store_engine):
         {"tokens": Tokens(array("i", [1]), exact=True)},
         {"prompt": (Message("user", "other"),)},
         {"group_id": "g2"},
-    ],
-)
-def test_a_rollout_with_the_same_id_and_other_content_is_a_conflict(store_engine, changed):
-    first = rollout(1)
-    other = rollout(1, **{"meta": {}, **changed, "id": first.id})
+    )
 
     with transaction(store_engine) as session:
         add_rollouts(session, [first])
-        assert add_rollouts(session, [rollout(2), other]) == Added(1, 0, (first.id,))
+        for number, changed in enumerate(changes, start=2):
+            other = rollout(1, **{**changed, "id": first.id})
+            assert add_rollouts(session, [rollout(number), other]) == Added(1, 0, (first.id,))
         assert find_rollout(session, first.id) == first
 
 
@@ -187,19 +185,16 @@ def grouped(sizes) -> list:
     ]
 
 
-@pytest.mark.parametrize("page", [1, 2, 3, 4, 7, 10, 11, 500])
-@pytest.mark.parametrize("where", ["", "-nothing"])
-def test_pages_hold_every_rollout_once_in_order_wherever_they_break(store_engine, page, where):
+def test_pages_hold_every_rollout_once_in_order_wherever_they_break(store_engine):
     items = grouped([3, 1, 4, 2])
 
     with transaction(store_engine) as session:
         add_rollouts(session, items[::-1])
-        pages = list(iter_rollouts(session, parse_where(where), page=page))
-        by_key = list(iter_rollouts(session, Selection(limit=10), page=page))
-
-    assert [item for part in pages for item in part] == items
-    assert [len(part) for part in pages] == [page] * (10 // page) + [10 % page] * (10 % page > 0)
-    assert by_key == pages
+        for page in (1, 2, 3, 4, 7, 10, 11, 500):
+            wanted = [items[start : start + page] for start in range(0, 10, page)]
+            assert list(iter_rollouts(session, Selection(), page=page)) == wanted
+            assert list(iter_rollouts(session, parse_where("-nothing"), page=page)) == wanted
+            assert list(iter_rollouts(session, Selection(limit=10), page=page)) == wanted
 
 
 def test_pages_are_ordered_by_bytes_on_both_databases(store_engine):
@@ -213,21 +208,24 @@ def test_pages_are_ordered_by_bytes_on_both_databases(store_engine):
     assert [item.group_id for part in pages for item in part] == sorted(groups, key=str.encode)
 
 
-@pytest.mark.parametrize("page", [1, 2, 3, 50])
-def test_a_group_is_never_split_over_pages_and_comes_whole(store_engine, page):
+def test_a_group_is_never_split_over_pages_and_comes_whole(store_engine):
     items = grouped([3, 1, 4, 2])
+    one, two, three, four = items[:3], items[3:4], items[4:8], items[8:]
 
     with transaction(store_engine) as session:
         add_rollouts(session, items)
-        everything = list(iter_groups(session, Selection(), page=page))
-        some = list(iter_groups(session, parse_where("id:00002 id:00001g3"), page=page))
-        first = list(iter_groups(session, Selection(limit=4), page=page))
 
-    groups = [items[:3], items[3:4], items[4:8], items[8:]]
-    assert [group for part in everything for group in part] == groups
-    assert all(len(part) <= page for part in everything)
-    assert [group for part in some for group in part] == [groups[0], groups[2], groups[3]]
-    assert [group for part in first for group in part] == groups[:2]
+        def pages(selection, page):
+            return list(iter_groups(session, selection, page=page))
+
+        everything, some = Selection(), parse_where("id:00002 id:00001g3")
+        assert pages(everything, 1) == [[one], [two], [three], [four]]
+        assert pages(everything, 2) == [[one, two], [three, four]]
+        assert pages(everything, 3) == [[one, two, three], [four]]
+        assert pages(everything, 50) == [[one, two, three, four]]
+        assert pages(some, 2) == [[one, three], [four]]
+        assert pages(Selection(limit=4), 1) == [[one], [two]]
+        assert pages(Selection(ids=(four[1].id, one[1].id)), 50) == [[one, four]]
 
 
 def test_rollouts_added_between_pages_do_not_disturb_them(store_engine):

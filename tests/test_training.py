@@ -228,7 +228,8 @@ def by_hand(model, rows, *, use_ratio=True, temperature=1.0) -> tuple[Tensor, di
             ratio = torch.exp(here - old)
             advantage = float(row.advantage[token])
             inside = min(max(ratio.item(), 1 - CLIP.low), 1 + CLIP.high)
-            surrogate = torch.minimum(ratio * advantage, torch.tensor(inside) * advantage)
+            bound = inside * advantage  # a number: no gradient flows through it
+            surrogate = ratio * advantage if (ratio * advantage).item() <= bound else bound
             total = total - float(row.weight[token]) * surrogate
     loss = total / items
     loss.backward()

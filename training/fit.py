@@ -203,6 +203,7 @@ def _arguments(config: TrainConfig) -> SFTConfig:
         max_steps=config.steps or -1,
         seed=config.seed,
         bf16=_bf16(config),
+        use_cpu=not torch.accelerator.is_available(),
         logging_steps=config.log_every,
         # A loss that is not a number must be seen, not averaged away.
         logging_nan_inf_filter=False,

@@ -42,20 +42,20 @@ def _invoke(arguments: Sequence[str], current: Run) -> int:
         code = root().main(
             args=list(arguments), prog_name="dca", standalone_mode=False, obj=current
         )
+        if code == INTERRUPTED and not current.done_once:
+            raise KeyboardInterrupt
     except ReaderGone:
         raise
     except TyperException as error:
-        code = _misused(arguments, current, error)
+        return _misused(arguments, current, error)
     except (DcaError, typer.Abort, KeyboardInterrupt) as error:
-        code = _fail(arguments, current, error)
+        return _fail(arguments, current, error)
     except SystemExit as error:
         # Typer's answer to a help text that nobody reads any more.
         raise ReaderGone from error
     except Exception as error:  # noqa: BLE001 - the last place where a bug can be shown in one line
         hint = "this is a bug; run again with --debug for the traceback"
-        code = _fail(arguments, current, error, hint)
-    if code == INTERRUPTED and not current.done_once:
-        code = _fail(arguments, current, KeyboardInterrupt())
+        return _fail(arguments, current, error, hint)
     return code if isinstance(code, int) else 0
 
 

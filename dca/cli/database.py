@@ -38,7 +38,10 @@ def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="New SQLite file")],
 ) -> None:
-    """Copy the store into a new SQLite file, while others may write."""
+    """Copy the store into a new SQLite file.
+
+    Others may write meanwhile.
+    """
     run: Run = context.obj
     with opened(run.load()) as engine:
         size = copy_store(engine, file)

@@ -39,7 +39,7 @@ def demo(
         int, typer.Option("--steps", metavar="N", help="Optimizer steps of --train", min=1)
     ] = 60,
 ) -> None:
-    """Do the whole job on bundled rollouts or your own: no key, no network.
+    """The whole job on bundled rollouts or your own: no key, no network.
 
     Import, review by the offline panel, consensus, credit and export, for real. The panel is four
     rules that read the text, not language models.

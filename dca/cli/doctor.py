@@ -55,7 +55,7 @@ def doctor(
         typer.Option("--live", help="Ask every configured reviewer about one tiny rollout"),
     ] = False,
 ) -> None:
-    """Say what is installed, which keys are set, whether the store opens.
+    """What is installed, which keys are set, what answers.
 
     Exit code 7 when something that is configured is missing.
     """

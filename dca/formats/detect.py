@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from pathlib import Path
+from typing import cast
 
 from dca.domain.errors import FormatError, UsageError
 from dca.formats.chat import CHAT
@@ -60,8 +62,7 @@ def read_rows(source: Source, mapping: Mapping[str, str]) -> Iterator[Row | Reje
 
 def _raw_rows(source: Source) -> Iterator[Row | Reject]:
     if source.kind == "parquet":
-        if source.path is not None:
-            yield from parquet_rows(source.path)
+        yield from parquet_rows(cast(Path, source.path))
         return
     with open_source(source) as stream:
         if source.kind == "csv":

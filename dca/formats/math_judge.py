@@ -20,6 +20,8 @@ from dca.domain.errors import MissingExtra
 
 TIMEOUT = 20.0
 """Seconds that one comparison may take."""
+START_TIMEOUT = 120.0
+"""Seconds that the worker may take to start."""
 MAX_TEXT = 4000
 """Code points of the end of a completion that are read."""
 _worker = Path(__file__).with_name("math_worker.py")
@@ -57,9 +59,8 @@ class _Child:
     def ask(self, tail: str, truth: str) -> str:
         process = self._process or self._start()
         question = {"text": tail[-MAX_TEXT:], "truth": truth[-MAX_TEXT:]}
-        into, out_of = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
-        os.write(into.fileno(), json.dumps(question).encode() + b"\n")
-        answer = self._read_line(out_of.fileno())
+        os.write(cast(BinaryIO, process.stdin).fileno(), json.dumps(question).encode() + b"\n")
+        answer = _read_line(process, self._timeout)
         if not answer.endswith(b"\n"):
             process.kill()
             self.stop()
@@ -74,17 +75,21 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        # Loading math-verify is no part of a question's time.
+        _read_line(self._process, START_TIMEOUT)
         return self._process
-
-    def _read_line(self, descriptor: int) -> bytes:
-        """Return one line; what came so far when the time is up or the worker died."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            ready = selector.select(self._timeout)
-        return os.read(descriptor, 4096) if ready else b""
 
     def stop(self) -> None:
         if self._process is not None:
             # Closes its standard input, at which an idle worker ends by itself.
             self._process.communicate()
             self._process = None
+
+
+def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
+    """Return one line of the worker, empty when the time is up or the worker died."""
+    descriptor = cast(BinaryIO, process.stdout).fileno()
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        ready = selector.select(timeout)
+    return os.read(descriptor, 4096) if ready else b""

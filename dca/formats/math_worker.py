@@ -36,8 +36,12 @@ def answer(text: str, truth: str) -> str:
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Say that the worker is there, then answer until standard input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # The first comparison builds the parsers, which is no part of a question's time.
+    answer("\\boxed{1}", "1")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin.buffer:
         question = json.loads(line)
         sys.stdout.write(answer(question["text"], question["truth"]) + "\n")

@@ -67,12 +67,11 @@ def _explains(sample: Sample, names: Sequence[str]) -> bool:
         if len(numbers) == len(values):
             key = repr((row.fields["step"], row.fields["prompt"]))
             groups.setdefault(key, []).append((sum(numbers[:-1]), numbers[-1]))
-    differences = [
-        (reward - pairs[0][0], advantage - pairs[0][1])
+    # Two points always lie on a line: only a group of three tells anything.
+    told = any(
+        len(pairs) > 2 and any(abs(advantage - pairs[0][1]) > 1e-6 for _, advantage in pairs)
         for pairs in groups.values()
-        for reward, advantage in pairs
-    ]
-    told = any(abs(advantage) > 1e-6 for _, advantage in differences)
+    )
     return told and all(_proportional(pairs) for pairs in groups.values())
 
 

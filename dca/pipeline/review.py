@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -109,7 +110,7 @@ def review_store(
     desk.progress.start(sum(todo.values()), "review")
     outcome: Outcome = "failed"
     try:
-        asyncio.run(_run(engine, panel, selection, concurrency, retry_failed, stop, desk))
+        _wait_for(_run(engine, panel, selection, concurrency, retry_failed, stop, desk))
         outcome = "interrupted" if stop.is_set() else desk.outcome
     except KeyboardInterrupt:
         outcome = "interrupted"
@@ -122,6 +123,18 @@ def review_store(
         desk.progress.finish()
     rows = tuple(desk.result(reviewer, selected, todo[reviewer.info.name]) for reviewer in panel)
     return ReviewResult(job, selected, rows, time.monotonic() - started, stop.is_set())
+
+
+def _wait_for(work: Coroutine[None, None, None]) -> None:
+    """Run to the end: the one bridge from the synchronous layers to the reviewers."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    # A notebook's loop runs in this thread; ours gets one of its own.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
 
 
 async def _run(

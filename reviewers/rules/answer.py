@@ -7,7 +7,7 @@ from fractions import Fraction
 from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.rules.expressions import PercentRule, evaluate, postfix
-from reviewers.rules.tokens import tokenise
+from reviewers.rules.scanner import tokenise
 
 _STATED = re.compile(
     r"\\boxed[ ]?\{(?P<boxed>(?:[^{}\n]|\{[^{}\n]{0,60}\}){1,120}+)\}"

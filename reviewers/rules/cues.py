@@ -42,7 +42,8 @@ _CUES = {
     Cue.TURN: r"""
         (?:(?:this|that)[ ](?:approach[ ])?(?:does(?:n['’]t|[ ]not)[ ](?:work|help|lead)|
             leads[ ]nowhere|(?:is|seems)[ ](?:a[ ]dead[ ]end|too[ ]complicated|getting)))
-      | (?:(?:maybe|perhaps|instead|so|okay|ok|hmm+)[,.]?[ ])?(?:let[ ]me|let['’]s|i['’]ll|i[ ]will|
+      | (?:(?:maybe|perhaps|instead|so|okay|ok|hmm+)[,.]?[ ])?
+            (?:let[ ]me|let['’]s|i['’]ll|i[ ]will|
             i[ ]can|we[ ]can)[ ](?:try|use|think[ ]of)[ ](?:a[ ]different|another|some[ ]other|
             a[ ]new)[ ]""",
     Cue.CHECK: r"""

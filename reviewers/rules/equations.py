@@ -8,32 +8,19 @@ from functools import lru_cache
 from itertools import pairwise
 
 from dca.domain.spans import Span
-from reviewers.rules.expressions import PercentRule, evaluate, postfix
-from reviewers.rules.lexicon import CONVERTIBLE
-from reviewers.rules.numbers import SCALES, Verdict, compare
-from reviewers.rules.tokens import Token, blocks, tokenise
+from reviewers.rules.judge import about, check, doubtful
+from reviewers.rules.numbers import Verdict, compare
+from reviewers.rules.scanner import tokenise
+from reviewers.rules.sides import Side, is_label, left_end, read_sides, result_of, right_end
+from reviewers.rules.tokens import Token, blocks
 
 _EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*+"
 _RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*+m?|m")
 """One expression, or several joined by equality signs, in the kinds of ``tokens``; or a mark."""
 
-_ITEM = re.compile(r"(?:^|b)\(?[nq]\)$")
-"""The label of a list item, "a)" or "(2)", in kinds."""
+
 _REMEMBERED = 65_536
 """Longer texts are read again rather than kept."""
-_RATIOS = frozenset(
-    Fraction(n) for n in (2, 3, 4, 7, 8, 10, 12, 16, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 3600)
-)
-_DOUBT_BEFORE = re.compile(
-    r"\b(?:if|suppose|assum\w{1,4}|whether|not|never|instead of|rather than|does|is|n't)"
-    r"(?:\W{1,3}\w{1,12}){0,1}\W{0,3}$",
-    re.IGNORECASE,
-)
-_DOUBT_AFTER = re.compile(
-    r"[^\w.\n]{0,8}(?:\?|\(mod|(?:is|was|would be|seems) (?:not|wrong|incorrect|false|n't))|"
-    r" ?(?:remainder|rem|mod|r)\b|[^\n.]{0,60}\?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +67,6 @@ class Page:
     """In text order, without overlap."""
     numerals: tuple[Numeral, ...]
     """Every number in text order, those of the equations included."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One side of an equation. Positions are token positions in its block."""
-
-    start: int
-    stop: int
-    rpn: list[Token]
-    value: Fraction | None
-    numbers: tuple[Token, ...]
-
-    @property
-    def calculated(self) -> bool:
-        """True when it holds an operator: "-5" and "7" do not."""
-        return len(self.numbers) > 1
-
-    @property
-    def percent(self) -> bool:
-        return any(token.kind == "%" for token in self.rpn)
 
 
 def read_page(text: str) -> Page:
@@ -164,118 +131,25 @@ def _equation(
     text: str, tokens: list[Token], kinds: str, start: int, stop: int
 ) -> Equation | None:
     """Read the run of tokens ``[start, stop)``; ``None`` when it is no checkable equation."""
-    start = _left_end(text, tokens, kinds, start)
-    stop = _right_end(tokens, kinds, start, stop)
+    start = left_end(text, tokens, kinds, start)
+    stop = right_end(tokens, kinds, start, stop)
     if start < 0 or stop < 0:
         return None
-    sides = _sides(tokens, kinds, start, stop)
-    if sides and not sides[0].calculated and _is_label(tokens, kinds, sides[0]):
+    sides = read_sides(tokens, kinds, start, stop)
+    if sides and not sides[0].calculated and is_label(tokens, kinds, sides[0]):
         sides = sides[1:]
     if len(sides) < 2 or not any(side.calculated for side in sides):
         return None
     return _judge(text, tokens, sides)
 
 
-def _left_end(text: str, tokens: list[Token], kinds: str, start: int) -> int:
-    """Return where the readable sides begin, or -1.
-
-    A side whose left neighbour belongs to it but cannot be read ("x + 3", "√9 + 1", "f(3)") is
-    dropped; a bullet is not.
-    """
-    before = kinds[start - 1] if start else "b"
-    head = tokens[start]
-    spaced = text[head.start - 1 : head.start].isspace()
-    if before in "bW=w":
-        unread = head.kind == "(" and before in "wW" and not spaced
-        if head.kind == "-" and text[head.stop : head.stop + 1].isspace():
-            unread = before != "="
-            if start == 0 or tokens[start - 1].text == "\n":
-                return start + 1
-    elif before in "-*+":
-        unread = start > 1 and tokens[start - 2].text != "\n"
-    else:
-        unread = not (spaced and _ITEM.search(kinds, 0, start))
-    return kinds.find("=", start) + 1 or -1 if unread else start
-
-
-def _right_end(tokens: list[Token], kinds: str, start: int, stop: int) -> int:
-    """Return where the readable sides end, or -1: "= 3x" and "= 7 + tax" cannot be read."""
-    after = kinds[stop] if stop < len(kinds) else "b"
-    beyond = kinds[stop + 1] if stop + 1 < len(kinds) else "b"
-    unread = after == "n"
-    if after in "+*/^":
-        unread = beyond != "b"
-    elif after == "-":
-        unread = beyond == "q" or (beyond in "wW(" and tokens[stop].text == "-")
-        unread = unread and tokens[stop].stop < tokens[stop + 1].start
-    elif after == "q":
-        unread = tokens[stop].text[:1] not in tuple("<>≤≥≠!#|")
-        unread = unread or tokens[stop].text == "!"
-    return kinds.rfind("=", start, stop) if unread else stop
-
-
-def _sides(tokens: list[Token], kinds: str, start: int, stop: int) -> list[_Side]:
-    """Return the longest readable stretch of sides, first one first."""
-    sides: list[_Side] = []
-    while start < stop:
-        end = kinds.find("=", start, stop)
-        side = _side(tokens, start, stop if end < 0 else end)
-        if side is not None:
-            sides.append(side)
-        elif len(sides) > 1:
-            break
-        else:
-            sides = []
-        start = stop if end < 0 else end + 1
-    return sides
-
-
-def _side(tokens: list[Token], start: int, stop: int) -> _Side | None:
-    """Read one side without the brackets that enclose the whole equation."""
-    start, stop = _inside(tokens, start, stop)
-    body = [token for token in tokens[start:stop] if token.kind != "m"]
-    rpn = postfix(body)
-    if rpn is None:
-        return None
-    numbers = tuple(token for token in body if token.kind == "n")
-    return _Side(start, stop, rpn, evaluate(rpn), numbers)
-
-
-def _inside(tokens: list[Token], start: int, stop: int) -> tuple[int, int]:
-    """Cut units, marks and unmatched brackets off both ends."""
-    opened: list[int] = []
-    for position in range(start, stop):
-        if tokens[position].kind == "(":
-            opened.append(position)
-        elif tokens[position].kind == ")":
-            if not opened:
-                stop = position
-                break
-            opened.pop()
-    if opened and opened == list(range(start, start + len(opened))):
-        start += len(opened)
-    while stop > start and tokens[stop - 1].kind in "wm":
-        stop -= 1
-    while start < stop and tokens[start].kind == "m":
-        start += 1
-    return start, stop
-
-
-def _is_label(tokens: list[Token], kinds: str, side: _Side) -> bool:
-    """Tell whether a lone number names a line ("Day 2 = 3 * 4") rather than states a value."""
-    before = kinds[side.start - 1] if side.start else "b"
-    sign = kinds[side.stop] if side.stop < len(kinds) else "b"
-    words = sign != "=" or tokens[side.stop].text not in ("=", "≈")
-    return words or before not in "b=("
-
-
-def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
+def _judge(text: str, tokens: list[Token], sides: list[Side]) -> Equation:
     """Check every neighbouring pair; the worst verdict is the chain's."""
     span = _phrase(text, tokens[sides[0].start].start, tokens[sides[-1].stop - 1].stop)
-    verdict, value = Verdict.RIGHT, _result(sides[-1])
+    verdict, value = Verdict.RIGHT, result_of(sides[-1])
     for left, right in pairwise(sides):
-        found = _check(left, right, loose=_about(tokens, left, right))
-        if found is Verdict.WRONG and _doubtful(text, tokens, (sides[0], left, right)):
+        found = check(left, right, loose=about(tokens, left, right))
+        if found is Verdict.WRONG and doubtful(text, tokens, (sides[0], left, right)):
             found = Verdict.UNCLEAR
         if found is Verdict.WRONG:
             verdict, value = found, (left if left.calculated else right).value
@@ -289,7 +163,7 @@ def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
         verdict,
         _operands(sides),
         tuple(n.value or Fraction(0) for side in sides[1:] for n in side.numbers),
-        _result(sides[-1]),
+        result_of(sides[-1]),
         value,
         tuple(str(token.value or token.kind) for token in calculated[0].rpn),
         all(token.kind in "n+-*/()=m" and not token.text.isalpha() for token in shown),
@@ -297,22 +171,22 @@ def _judge(text: str, tokens: list[Token], sides: list[_Side]) -> Equation:
     )
 
 
-def _operands(sides: Sequence[_Side]) -> tuple[Fraction, ...]:
+def _operands(sides: Sequence[Side]) -> tuple[Fraction, ...]:
     """Return the numbers calculated with, without those that an earlier side of the chain gave."""
     values: list[Fraction] = []
     reached: list[Fraction] = []
     for side in sides:
         for token in side.numbers if side.calculated else ():
             value, decimals = token.value or Fraction(0), token.decimals
-            if all(compare(r, value, decimals) is not Verdict.RIGHT for r in reached):
+            if all(compare(r, value, decimals) is not Verdict.RIGHT for r in reached[-4:]):
                 values.append(value)
         reached += [side.value] if side.value is not None else []
     return tuple(values)
 
 
-def _mark_agrees(text: str, tokens: Sequence[Token], last: _Side) -> bool:
+def _mark_agrees(text: str, tokens: Sequence[Token], last: Side) -> bool:
     """Tell whether a calculator mark among the tokens is right and gives the stated result."""
-    stated = {_result(last), last.value}
+    stated = {result_of(last), last.value}
     return any(
         inner.verdict is Verdict.RIGHT and inner.result in stated for inner in _marks(text, tokens)
     )
@@ -323,115 +197,3 @@ def _phrase(text: str, start: int, stop: int) -> Span:
     currency = start > 0 and text[start - 1] in "$€£¥₹"
     latex = text.startswith("$", stop)
     return Span(start - 1 if currency and not latex else start, stop)
-
-
-def _result(side: _Side) -> Fraction:
-    """Return a side's value; a lone "25%" is 25, as it is written."""
-    if side.calculated or side.value is None:
-        return side.value or Fraction(0)
-    return evaluate(side.rpn, PercentRule.BARE) or Fraction(0)
-
-
-def _about(tokens: list[Token], left: _Side, right: _Side) -> bool:
-    between = {token.text for token in tokens[left.stop : right.start]}
-    return not between.isdisjoint({"≈", "≃", "about", "approximately", "roughly"})
-
-
-def _check(left: _Side, right: _Side, *, loose: bool) -> Verdict:
-    """Judge ``left = right``, granting every usual reading of percentages and running sums."""
-    if left.value is None or right.value is None:
-        return Verdict.UNCLEAR
-    if not left.calculated and right.calculated:
-        left, right = right, left
-    rules = list(PercentRule) if left.percent or right.percent else [PercentRule.SHARE]
-    values = [value for rule in rules if (value := evaluate(left.rpn, rule)) is not None]
-    found = {
-        compare(value, target, decimals, loose=loose)
-        for value in values
-        for target, decimals in _targets(right)
-    }
-    if right.calculated:
-        found.add(_runs_on(values[0], right.numbers[0]))
-    if Verdict.RIGHT in found:
-        return Verdict.RIGHT
-    lone = not left.calculated and not right.calculated
-    if Verdict.UNCLEAR in found or lone or _rounded_on_the_way(left, right):
-        return Verdict.UNCLEAR
-    return Verdict.WRONG
-
-
-def _runs_on(value: Fraction, head: Token) -> Verdict:
-    """Judge the running style "3 + 4 = 7 + 2 = 9", where the next side starts from 7."""
-    return compare(value, head.value or Fraction(0), head.decimals)
-
-
-def _targets(side: _Side) -> Iterator[tuple[Fraction, int]]:
-    """Yield the values, with their decimals, that a stated side may mean."""
-    decimals = 12 if side.calculated else side.numbers[0].decimals
-    for rule in PercentRule if side.percent else (PercentRule.SHARE,):
-        value = evaluate(side.rpn, rule)
-        if value is not None:
-            shift = 2 if side.percent and rule is not PercentRule.BARE else 0
-            yield value, decimals + shift
-
-
-def _rounded_on_the_way(left: _Side, right: _Side) -> bool:
-    """Tell whether operands that were themselves rounded explain the gap: "0.33 * 900 = 300"."""
-    if left.value is None or right.value is None:
-        return False
-    gap = abs(left.value - right.value)
-    operands = left.numbers + (right.numbers if right.calculated else ())
-    rounded = [n for n in operands if n.decimals >= 2 and n.value]
-    absolute = sum((Fraction(1, 10**n.decimals) for n in rounded), Fraction(0))
-    relative = sum((Fraction(1, 10**n.decimals) / abs(n.value or 1) for n in rounded), Fraction(0))
-    return bool(rounded) and gap <= max(absolute, relative * max(abs(left.value), 1))
-
-
-def _doubtful(text: str, tokens: list[Token], sides: Sequence[_Side]) -> bool:
-    """Tell whether units or context may make a wrong-looking pair right."""
-    first, left, right = sides
-    start, stop = tokens[left.start].start, tokens[right.stop - 1].stop
-    following = tokens[right.stop : right.stop + 1]
-    shown = [*tokens[left.start : right.stop], *following]
-    words = [t.text for t in shown if t.kind == "w" or t.text in SCALES]
-    convertible = CONVERTIBLE.intersection(words)
-    ratio = _ratio(left, right)
-    rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
-    if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
-        return True
-    if _range(tokens, left, right) or (right.calculated and _loosely(tokens, left, right)):
-        return True
-    before = tokens[left.start - 1].text if left.start else ""
-    if first is left and before in ("and", "by", "than", "from", "between", "of the"):
-        return True
-    opening = text[max(0, start - 40) : start]
-    if first is left and _DOUBT_BEFORE.search(opening) is not None:
-        return True
-    return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
-
-
-def _loosely(tokens: list[Token], left: _Side, right: _Side) -> bool:
-    """Tell whether two calculations are joined by a word, or the second begins the first again.
-
-    The latter is working in steps: "3 + 4 + 5 = 3 + 4 = 7".
-    """
-    begun = [n.value for n in left.numbers[: len(right.numbers)]]
-    return tokens[right.start - 1].text.isalpha() or begun == [n.value for n in right.numbers]
-
-
-def _range(tokens: list[Token], left: _Side, right: _Side) -> bool:
-    """Tell whether a "difference" is a range: "480-488 is 9 numbers"."""
-    body = tokens[left.start : left.stop]
-    if [token.kind for token in body] != ["n", "-", "n"] or not left.value or not right.value:
-        return False
-    dash = body[1]
-    glued = body[0].stop == dash.start and dash.stop == body[2].start
-    worded = tokens[left.stop].text != "="
-    return glued and (worded or abs(left.value) + 1 == right.value)
-
-
-def _ratio(left: _Side, right: _Side) -> Fraction | None:
-    if not left.value or not right.value:
-        return None
-    ratio = abs(left.value / right.value)
-    return max(ratio, 1 / ratio)

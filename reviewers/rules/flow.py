@@ -17,7 +17,8 @@ _LABEL = re.compile(
 )
 _NAME = re.compile(r"(?<![\w\\])([b-zB-HJ-Z])(?![\w'’])(\s?=(?!=))?")
 _UNREAD = re.compile(
-    r"\d:\d\d|\d!|√|\^|\b(?:sqrt|ln|log|sin|cos|tan|mod|maybe|perhaps|around|roughly|guess|about)\b"
+    r"\d:\d\d|\d!|√|\^"
+    r"|\b(?:sqrt|ln|log|sin|cos|tan|mod|maybe|perhaps|around|roughly|guess|about)\b"
     r"|\\(?!times|cdot|d?frac|div|text|boxed|left|right|quad|approx|[^A-Za-z])",
     re.IGNORECASE,
 )

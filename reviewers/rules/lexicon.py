@@ -36,11 +36,12 @@ UNIT_LETTERS = _words("a m g l h")
 """Single letters that are words or units rather than variables."""
 
 CONVERTIBLE = _words(
-    """second seconds sec minute minutes min mins hour hours hr hrs day days week weeks month months
-    year years decade decades dozen dozens inch inches foot feet yard yards mile miles mm cm m
-    meter meters metre metres km kilometer kilometers g gram grams kg kilogram kilograms mg ounce
-    ounces oz pound pounds lb lbs ton tons cent cents dollar dollars penny pennies nickel nickels
-    dime dimes quarter quarters liter liters litre litres ml milliliter milliliters cup cups pint
-    pints quart quarts gallon gallons pair pairs score percent degree degrees"""
+    """second seconds sec minute minutes min mins hour hours hr hrs day days week weeks month
+    months year years decade decades dozen dozens inch inches foot feet yard yards mile miles
+    mm cm m meter meters metre metres km kilometer kilometers g gram grams kg kilogram
+    kilograms mg ounce ounces oz pound pounds lb lbs ton tons cent cents dollar dollars penny
+    pennies nickel nickels dime dimes quarter quarters liter liters litre litres ml milliliter
+    milliliters cup cups pint pints quart quarts gallon gallons pair pairs score percent
+    degree degrees"""
 )
 """Units that people convert without saying so."""

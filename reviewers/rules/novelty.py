@@ -57,7 +57,7 @@ _SMALL = _words(
     every if we you i do does did not no how many much what which who when than more less"""
 )
 _SIGN_OFF = re.compile(
-    r"\s*(?:i hope (?:this|that)|let me know if|hope this|feel free to|good luck|thank you|thanks)",
+    r"\s*(?:i hope (?:this|that)|let me know if|hope this|feel free to|good luck|thank(?:s| you))",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"[\s*#-]{0,8}(?:step\s)?[0-9]{1,3}[.):]\s", re.IGNORECASE)

@@ -32,6 +32,8 @@ class RuleReviewer:
 
     labels: LabelSet = CONTRIBUTION_V1
     """The labels that it may use; every key in ``needs`` must be among them."""
+    title: str = ""
+    """Name in the configuration; ``""`` is the rule's own."""
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
@@ -49,7 +51,7 @@ class RuleReviewer:
     @property
     def info(self) -> ReviewerInfo:
         """Who this is: each rule is a family of its own."""
-        return ReviewerInfo(self.name, "rules", f"rules-{self.name}", VERSION)
+        return ReviewerInfo(self.title or self.name, "rules", f"rules-{self.name}", VERSION)
 
     @property
     def prompt_digest(self) -> str:
@@ -74,8 +76,8 @@ class RuleReviewer:
 
 
 def failed(rollout: Rollout) -> bool:
-    """Tell whether the outcome is known to be a failure: a reward of one half or less."""
-    return rollout.reward is not None and rollout.reward <= 0.5
+    """Tell whether the outcome is known to be a failure: a reward below one half."""
+    return rollout.reward is not None and rollout.reward < 0.5
 
 
 def succeeded(rollout: Rollout) -> bool:

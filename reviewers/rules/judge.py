@@ -1,0 +1,138 @@
+"""Whether two sides are equal, and whether a difference may have a good reason."""
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from reviewers.rules.expressions import PercentRule, evaluate
+from reviewers.rules.lexicon import CONVERTIBLE
+from reviewers.rules.numbers import SCALES, Verdict, compare
+from reviewers.rules.sides import Side
+from reviewers.rules.tokens import Token
+
+_OTHER_RULES = (PercentRule.RELATIVE, PercentRule.BARE)
+_RATIOS = frozenset(
+    Fraction(n) for n in (2, 3, 4, 7, 8, 10, 12, 16, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 3600)
+)
+_DOUBT_BEFORE = re.compile(
+    r"\b(?:if|suppose|assum\w{1,4}|whether|not|never|instead of|rather than|does|is|n't)"
+    r"(?:\W{1,3}\w{1,12}){0,1}\W{0,3}$",
+    re.IGNORECASE,
+)
+_DOUBT_AFTER = re.compile(
+    r"[^\w.\n]{0,8}(?:\?|\(mod|(?:is|was|would be|seems) (?:not|wrong|incorrect|false|n't))|"
+    r" ?(?:remainder|rem|mod|r)\b|[^\n.]{0,60}\?",
+    re.IGNORECASE,
+)
+
+
+def check(left: Side, right: Side, *, loose: bool) -> Verdict:
+    """Judge ``left = right``, granting every usual reading of percentages and running sums."""
+    if left.value is None or right.value is None:
+        return Verdict.UNCLEAR
+    if not left.calculated and right.calculated:
+        left, right = right, left
+    value = left.value or Fraction(0)
+    values = [value]
+    if left.percent or right.percent:
+        values += [v for v in (evaluate(left.rpn, rule) for rule in _OTHER_RULES) if v is not None]
+    found = {
+        compare(value, target, decimals, loose=loose)
+        for value in values
+        for target, decimals in _targets(right)
+    }
+    if right.calculated:
+        found.add(_runs_on(value, right.numbers[0]))
+    if Verdict.RIGHT in found:
+        return Verdict.RIGHT
+    lone = not left.calculated and not right.calculated
+    if Verdict.UNCLEAR in found or lone or _rounded_on_the_way(left, right):
+        return Verdict.UNCLEAR
+    return Verdict.WRONG
+
+
+def _targets(side: Side) -> Iterator[tuple[Fraction, int]]:
+    """Yield the values, with their decimals, that a stated side may mean."""
+    decimals = 12 if side.calculated else side.numbers[0].decimals
+    if side.value is not None:
+        yield side.value, decimals + 2 * side.percent
+    if side.percent:
+        for rule in _OTHER_RULES:
+            value = evaluate(side.rpn, rule)
+            if value is not None:
+                yield value, decimals
+
+
+def _runs_on(value: Fraction, head: Token) -> Verdict:
+    """Judge the running style "3 + 4 = 7 + 2 = 9", where the next side starts from 7."""
+    return compare(value, head.value or Fraction(0), head.decimals)
+
+
+def _rounded_on_the_way(left: Side, right: Side) -> bool:
+    """Tell whether operands that were themselves rounded explain the gap: "0.33 * 900 = 300"."""
+    if left.value is None or right.value is None:
+        return False
+    operands = left.numbers + (right.numbers if right.calculated else ())
+    rounded = [n for n in operands if n.decimals >= 2 and n.value]
+    if not rounded:
+        return False
+    absolute = sum((Fraction(1, 10**n.decimals) for n in rounded), Fraction(0))
+    relative = sum((Fraction(1, 10**n.decimals) / abs(n.value or 1) for n in rounded), Fraction(0))
+    gap = abs(left.value - right.value)
+    return gap <= max(absolute, relative * max(abs(left.value), 1))
+
+
+def about(tokens: list[Token], left: Side, right: Side) -> bool:
+    """Tell whether the equality between two sides says that it is approximate."""
+    between = {token.text for token in tokens[left.stop : right.start]}
+    return not between.isdisjoint({"≈", "≃", "about", "approximately", "roughly"})
+
+
+def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
+    """Tell whether units or context may make a wrong-looking pair right."""
+    first, left, right = sides
+    start, stop = tokens[left.start].start, tokens[right.stop - 1].stop
+    following = tokens[right.stop : right.stop + 1]
+    shown = [*tokens[left.start : right.stop], *following]
+    words = [t.text for t in shown if t.kind == "w" or t.text in SCALES]
+    convertible = CONVERTIBLE.intersection(words)
+    ratio = _ratio(left, right)
+    rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
+    if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
+        return True
+    if _range(tokens, left, right) or (right.calculated and _loosely(tokens, left, right)):
+        return True
+    before = tokens[left.start - 1].text if left.start else ""
+    if first is left and before in ("and", "by", "than", "from", "between", "of the"):
+        return True
+    opening = text[max(0, start - 40) : start]
+    if first is left and _DOUBT_BEFORE.search(opening) is not None:
+        return True
+    return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
+
+
+def _loosely(tokens: list[Token], left: Side, right: Side) -> bool:
+    """Tell whether two calculations are joined by a word, or the second begins the first again.
+
+    The latter is working in steps: "3 + 4 + 5 = 3 + 4 = 7".
+    """
+    begun = [n.value for n in left.numbers[: len(right.numbers)]]
+    return tokens[right.start - 1].text.isalpha() or begun == [n.value for n in right.numbers]
+
+
+def _range(tokens: list[Token], left: Side, right: Side) -> bool:
+    """Tell whether a "difference" is a range: "480-488 is 9 numbers"."""
+    body = tokens[left.start : left.stop]
+    if [token.kind for token in body] != ["n", "-", "n"] or not left.value or not right.value:
+        return False
+    dash = body[1]
+    glued = body[0].stop == dash.start and dash.stop == body[2].start
+    worded = tokens[left.stop].text != "="
+    return glued and (worded or abs(left.value) + 1 == right.value)
+
+
+def _ratio(left: Side, right: Side) -> Fraction | None:
+    if not left.value or not right.value:
+        return None
+    ratio = abs(left.value / right.value)
+    return max(ratio, 1 / ratio)
