@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -63,17 +64,18 @@ def test_the_help_loads_no_database_no_client_and_no_torch():
         assert f"  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["review", "credit", "train", "export", "demo"])
-def test_no_verb_loads_torch_for_its_help(verb):
+def test_no_verb_loads_torch_or_a_client_for_its_help():
     script = (
-        "import sys; from dca import cli; code = cli.run(sys.argv[1:]);"
-        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+        "import sys; from dca import cli; from dca.cli.verbs import VERBS;"
+        "codes = [cli.run([verb, '--help']) for verb in VERBS];"
+        "heavy = {'torch', 'openai', 'anthropic', 'transformers'};"
+        "print(set(codes), sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, verb, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
 
-    assert done.stderr == "0 False\n"
+    assert done.stderr == "{0} []\n"
 
 
 @pytest.mark.parametrize(
@@ -192,14 +194,17 @@ def test_a_configuration_error_exits_2_with_one_line_per_fault(capsys, folder):
 
 
 def test_a_bug_is_one_line_and_with_debug_a_traceback(capsys, folder):
-    (folder / "import-rejects.jsonl").mkdir()
-    (folder / "r.jsonl").write_text('{"prompt": "a", "completion": "b"}\n3\n')
+    fill(folder / "dca.db", plain_rollouts(1))
+    connection = sqlite3.connect(folder / "dca.db")
+    connection.execute("UPDATE rollouts SET prompt = '[7]'")
+    connection.commit()
+    connection.close()
 
-    answer = invoke(capsys, "import", "r.jsonl", "--store", "sqlite://")
-    debugged = invoke(capsys, "import", "r.jsonl", "--store", "sqlite://", "--debug")
+    answer = invoke(capsys, "show", "0")
+    debugged = invoke(capsys, "show", "0", "--debug")
 
     assert (answer.code, debugged.code) == (1, 1)
-    assert "dca: unexpected IsADirectoryError" in answer.err
+    assert "dca: unexpected TypeError" in answer.err
     assert "this is a bug" in answer.err
     assert "Traceback" not in answer.err
     assert "Traceback" in debugged.err
@@ -250,19 +255,9 @@ def test_dotenv_is_announced_unless_quiet(capsys, folder):
     assert verbose.err.splitlines()[-1] == "configuration: dca.toml"
 
 
-def test_a_reader_that_goes_away_is_no_error(folder):
-    fill(folder / "dca.db", plain_rollouts(40))
-    for arguments in ("ls", "ls --json", f"show {7:020} --md", "--help"):
-        command = f"{sys.executable} -m dca {arguments}; echo code $? >&2"
-        done = subprocess.run(
-            ["bash", "-c", f"({command}) | true"], capture_output=True, text=True, check=True
-        )
-        assert done.stderr in {"code 141\n", "code 0\n"}, arguments
-
-
 def test_a_reader_that_has_gone_gives_141(folder):
     fill(folder / "dca.db", plain_rollouts(3))
-    for arguments in (["ls"], ["ls", "--json"], ["--help"], ["config", "show"]):
+    for arguments in (["ls"], ["ls", "--json"], ["--help"]):
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
@@ -292,7 +287,6 @@ def test_no_color_and_dumb_terminals_get_no_escape_sequences(folder):
     _, coloured = on_terminal("show", "abc")
     for arguments, environment in (
         (["show", "abc"], {"NO_COLOR": "1"}),
-        (["show", "abc", "--no-color"], {}),
         (["--no-color", "show", "abc"], {}),
         (["show", "abc"], {"TERM": "dumb"}),
     ):
@@ -304,7 +298,7 @@ def test_no_color_and_dumb_terminals_get_no_escape_sequences(folder):
 
 def test_hostile_text_never_reaches_a_terminal(folder):
     fill_sheet(folder / "dca.db")
-    for arguments in (["show", "abc"], ["show", "abc", "--md"], ["show", "abc", "--step", "3"]):
+    for arguments in (["show", "abc"], ["show", "abc", "--md"]):
         _, shown = on_terminal(*arguments, environment={"NO_COLOR": "1"})
         for wicked in ("\x1b[31m", "\x1b]0;", "\x07", "\u202e", "\u2066"):
             assert wicked not in shown
@@ -413,7 +407,7 @@ def test_main_exits_with_the_code_of_the_command(monkeypatch, capsys):
 
 
 def test_a_termination_signal_drains_a_review(folder):
-    fill(folder / "dca.db", plain_rollouts(4000))
+    fill(folder / "dca.db", plain_rollouts(2000))
     child = subprocess.Popen(
         [sys.executable, "-m", "dca", "review", "--display", "json", "--json"],
         stdout=subprocess.PIPE,
@@ -433,5 +427,5 @@ def test_a_termination_signal_drains_a_review(folder):
     assert "finishing what is in flight" in err
     done = sum(row["reviews"] for row in document["reviewers"])
     pending = sum(row["pending"] for row in document["reviewers"])
-    assert 0 < done < 16000
-    assert done + pending == 16000
+    assert 0 < done < 8000
+    assert done + pending == 8000

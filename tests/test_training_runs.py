@@ -233,6 +233,40 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(folder, rows, tmp_pat
     assert same_weights(config.output, killed.output)
 
 
+TWO = """
+import os, sys
+from pathlib import Path
+from training.run import TrainConfig, train
+rows, model, output = map(Path, sys.argv[1:])
+size = 4 // int(os.environ["WORLD_SIZE"])
+train(TrainConfig(rows=(rows,), model=model, output=output, batch=size, steps=2,
+    learning_rate=1e-3, gradient_checkpointing=False))
+"""
+
+
+def test_two_processes_make_the_run_of_one(config, folder, tmp_path) -> None:
+    train(dataclasses.replace(config, steps=2))
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    subprocess.run(
+        [*launch, str(script), str(config.rows[0]), str(folder), str(tmp_path / "two")],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=180,
+    )
+
+    one, two = weights(config.output), weights(tmp_path / "two")
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 5e-6
+    first, second = (
+        [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        for path in (config.output, tmp_path / "two")
+    )
+    for ours, theirs in zip(first, second, strict=True):
+        for name in ("loss", "ratio_mean", "kl_behaviour", "credit_share", "entropy", "grad_norm"):
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-4)
+
+
 def test_a_checkpoint_without_its_state_is_not_complete(tmp_path) -> None:
     for name in ("checkpoint-4", "checkpoint-8", "checkpoint-12", "checkpoint-x"):
         (tmp_path / name).mkdir()

@@ -1,7 +1,6 @@
 """A training run from files to files: load, prepare, train or go on, save."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -38,23 +38,27 @@ def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainRepo
     logging.disable_progress_bar()  # the caller shows the progress
     if not (config.model / "config.json").is_file():
         raise TrainingError(f"{config.model}: no model", hint="give a Hugging Face model folder")
-    checkpoint = _claim(config)
-    path, step = checkpoint or (None, 0)
+    processes = PartialState(cpu=not torch.accelerator.is_available())
+    if processes.is_main_process:
+        _claim(config)
+    processes.wait_for_everyone()
+    path, step = newest_checkpoint(config.output) or (None, 0)
     model = _load_model(config)
-    examples = config.output / f"examples-{os.environ.get('RANK', '0')}.arrow"
+    examples = config.output / f"examples-{processes.process_index}.arrow"
     prepared = prepare(
         config,
         examples,
         tokenizer_sha=FastTokenizer.load(config.model).digest,
         vocabulary=int(model.get_input_embeddings().weight.shape[0]),
     )
-    log = MetricsLog(config.output, step, on_metrics)
+    log = MetricsLog(config.output, step, on_metrics, write=processes.is_main_process)
     trainer = _trainer(config, prepared, model, Dataset.from_file(str(examples)), log)
     begin = time.perf_counter()
     trainer.train(resume_from_checkpoint=None if path is None else str(path))
     seconds = time.perf_counter() - begin
     trainer.save_model(str(config.output))
-    _keep_tokenizer(config)
+    if processes.is_main_process:
+        _keep_tokenizer(config)
     examples.unlink()
     weights = list(cast("torch.nn.Module", trainer.model).parameters())
     return TrainReport(
@@ -88,8 +92,8 @@ _TOKENIZER_FILES = (
 )
 
 
-def _claim(config: TrainConfig) -> tuple[Path, int] | None:
-    """Make the output folder this run's; return the checkpoint to go on from, if any."""
+def _claim(config: TrainConfig) -> None:
+    """Make the output folder this run's, or make sure that it is."""
     run: dict[str, Any] = {
         "settings": config.settings(),
         "rows": [file_digest(path) for path in config.rows],
@@ -104,13 +108,12 @@ def _claim(config: TrainConfig) -> tuple[Path, int] | None:
         part = file.with_suffix(".part")
         part.write_text(json.dumps(run, indent=1))
         part.replace(file)
-        return None
+        return
     if not config.resume:
         raise TrainingError(
             f"{config.output} holds a run already", hint="--resume, or another output folder"
         )
     _refuse_another_run(config.output, json.loads(file.read_text()), run)
-    return newest_checkpoint(config.output)
 
 
 def _refuse_another_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -204,6 +207,7 @@ def _arguments(config: TrainConfig) -> SFTConfig:
         seed=config.seed,
         bf16=_bf16(config),
         use_cpu=not torch.accelerator.is_available(),
+        ddp_find_unused_parameters=False,
         logging_steps=config.log_every,
         # A loss that is not a number must be seen, not averaged away.
         logging_nan_inf_filter=False,

@@ -19,15 +19,21 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 class MetricsLog(TrainerCallback):
     """Writes each line of metrics to a file and hands it on; stops a run whose loss is lost."""
 
-    def __init__(self, folder: Path, after_step: int, hand_on: Callable[[Metrics], None]) -> None:
-        """Keep the lines of ``folder`` up to ``after_step``; a resumed run repeats the others."""
+    def __init__(
+        self, folder: Path, after_step: int, hand_on: Callable[[Metrics], None], *, write: bool
+    ) -> None:
+        """Keep the lines of ``folder`` up to ``after_step``; a resumed run repeats the others.
+
+        Of several processes only one is to ``write``.
+        """
         self._path = folder / METRICS_FILE
         self._hand_on = hand_on
         kept = [line for line in self._lines() if json.loads(line)["step"] <= after_step]
         self.last: Metrics = json.loads(kept[-1]) if kept else {}
-        part = self._path.with_suffix(".part")
-        part.write_text("".join(f"{line}\n" for line in kept))
-        part.replace(self._path)
+        if write:
+            part = self._path.with_suffix(".part")
+            part.write_text("".join(f"{line}\n" for line in kept))
+            part.replace(self._path)
 
     def on_log(
         self,

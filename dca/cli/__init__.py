@@ -42,8 +42,6 @@ def _invoke(arguments: Sequence[str], current: Run) -> int:
         code = root().main(
             args=list(arguments), prog_name="dca", standalone_mode=False, obj=current
         )
-        if code == INTERRUPTED and not current.done_once:
-            raise KeyboardInterrupt
     except ReaderGone:
         raise
     except TyperException as error:
@@ -56,6 +54,8 @@ def _invoke(arguments: Sequence[str], current: Run) -> int:
     except Exception as error:  # noqa: BLE001 - the last place where a bug can be shown in one line
         hint = "this is a bug; run again with --debug for the traceback"
         return _fail(arguments, current, error, hint)
+    if code == INTERRUPTED and not current.done_once:
+        return _fail(arguments, current, KeyboardInterrupt())
     return code if isinstance(code, int) else 0
 
 

@@ -129,7 +129,7 @@ def plain_line(event: str, stage: Stage, now: float, note: str) -> str:
     parts = [f"{stage.name}: {done}", *(f"{name} {n:,}" for name, n in stage.counts.items())]
     rate, left = stage.rate(now), stage.remaining(now)
     if rate is not None:
-        parts.append(f"{rate:.3g}/s")
+        parts.append(f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s")
     if event == "progress" and left is not None:
         parts.append(f"about {_duration(left)} left")
     if event == "finish":

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from dca.cli.panels import panel_of
 from dca.cli.run import MISSING, Run
 from dca.cli.stores import sqlite_file
 from dca.cli.terminal import one_line
@@ -137,8 +138,6 @@ def store_state(loaded: Loaded) -> Finding:
 
 def ask_all(loaded: Loaded) -> list[Finding]:
     """Ask every configured model reviewer whose key is set about one tiny rollout."""
-    from dca.pipeline.panels import build_panel  # noqa: PLC0415 - loads the providers' clients
-
     config, variables = loaded.config, loaded.key_variables
     names = tuple(
         name
@@ -149,7 +148,7 @@ def ask_all(loaded: Loaded) -> list[Finding]:
     if not names:
         return [Finding("endpoints", "none", "absent", "no reviewer has an endpoint and a key")]
     panels = {**config.panels, PROBED: Panel(reviewers=names)}
-    panel = build_panel(config.model_copy(update={"panels": panels}), PROBED)
+    panel = panel_of(config.model_copy(update={"panels": panels}), PROBED)
     return [answered(item) for item in probe(panel)]
 
 

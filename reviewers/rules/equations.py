@@ -165,7 +165,9 @@ def _judge(text: str, tokens: list[Token], sides: list[Side]) -> Equation:
         tuple(n.value or Fraction(0) for side in sides[1:] for n in side.numbers),
         result_of(sides[-1]),
         value,
-        tuple(str(token.value or token.kind) for token in calculated[0].rpn),
+        tuple(
+            token.kind if token.value is None else str(token.value) for token in calculated[0].rpn
+        ),
         all(token.kind in "n+-*/()=m" and not token.text.isalpha() for token in shown),
         verdict is Verdict.WRONG and _mark_agrees(text, shown, sides[-1]),
     )

@@ -141,7 +141,9 @@ class _Scanner:
             self.tokens.append(Token("n", head.start, match.end(), word, value))
         elif head is not None and [t.text for t in self.tokens[-2:]] == ["and", "a"]:
             self.add_part(match, word, share)
-        elif word == "half" or (head is not None and head.text in ("a", "an")):
+        elif head is not None and head.text in ("a", "an"):
+            self.tokens[-back:] = [Token("n", head.start, match.end(), word, share)]
+        elif word == "half":
             self.number(match, word, share)
         else:
             self.emit("w", match, word)

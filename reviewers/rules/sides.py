@@ -7,7 +7,7 @@ from fractions import Fraction
 from reviewers.rules.expressions import PercentRule, evaluate, postfix
 from reviewers.rules.tokens import Token
 
-_ITEM = re.compile(r"(?:^|b)\(?[nq]\)$")
+_ITEM = re.compile(r"(?:^|b)\(?[nqw]\)$")
 """The label of a list item, "a)" or "(2)", in kinds."""
 
 
@@ -58,11 +58,11 @@ def right_end(tokens: list[Token], kinds: str, start: int, stop: int) -> int:
     """Return where the readable sides end, or -1: "= 3x" and "= 7 + tax" cannot be read."""
     after = kinds[stop] if stop < len(kinds) else "b"
     beyond = kinds[stop + 1] if stop + 1 < len(kinds) else "b"
-    unread = after == "n"
+    unread = after == "n" and kinds[stop - 1] in "n%)"
     if after in "+*/^":
         unread = beyond != "b"
     elif after == "-":
-        unread = beyond == "q" or (beyond in "wW(" and tokens[stop].text == "-")
+        unread = beyond == "q" or (beyond in "w(" and tokens[stop].text == "-")
         unread = unread and tokens[stop].stop < tokens[stop + 1].start
     elif after == "q":
         unread = tokens[stop].text[:1] not in tuple("<>≤≥≠!#|")
