@@ -196,7 +196,7 @@ def test_a_configuration_error_exits_2_with_one_line_per_fault(capsys, folder):
 def test_a_bug_is_one_line_and_with_debug_a_traceback(capsys, folder):
     fill(folder / "dca.db", plain_rollouts(1))
     connection = sqlite3.connect(folder / "dca.db")
-    connection.execute("UPDATE rollouts SET prompt = '[7]'")
+    connection.execute("UPDATE rollouts SET prompt_turns = '[7]'")
     connection.commit()
     connection.close()
 

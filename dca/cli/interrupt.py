@@ -8,6 +8,8 @@ from types import FrameType
 
 from dca.cli.run import Run
 
+DRAINING = "finishing what is in flight; press Ctrl-C again to abort"
+
 
 @contextmanager
 def draining(run: Run) -> Generator[threading.Event]:
@@ -21,7 +23,8 @@ def draining(run: Run) -> Generator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        run.note("finishing what is in flight; press Ctrl-C again to abort")
+        # From a thread: the signal may have come while this one held the display's lock.
+        threading.Thread(target=run.note, args=(DRAINING,), daemon=True).start()
 
     before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

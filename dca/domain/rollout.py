@@ -10,6 +10,7 @@ from dca.domain.spans import Span
 
 ID_DIGITS = 20
 """Hexadecimal digits of an id: 80 bits, one collision expected beyond 10^11 rollouts."""
+_CANONICAL = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,7 @@ class Rollout:
 
 def content_id(*parts: object) -> str:
     """Return a stable 20-digit id of JSON values, the same on every machine and Python."""
-    text = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:ID_DIGITS]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode("ascii")).hexdigest()[:ID_DIGITS]
 
 
 def group_id(task: str, prompt: tuple[Message, ...], model: str, step: int | None) -> str:

@@ -106,11 +106,11 @@ def _id(draft: Draft, group: str, occurrence: int) -> str:
 def _group(draft: Draft) -> str:
     """Return the group's id: from the source's own name for it, else from prompt and step.
 
-    A name counts within its task, model and step: question 17 at step 100 and at step 200, or of
-    two models, are different groups.
+    A name counts within its task and step: question 17 at step 100 and at step 200 are different
+    groups. Attempts of several models stay together when the source says so.
     """
     if draft.group:
-        return content_id("named group", draft.task, draft.group, draft.model, draft.step)
+        return content_id("named group", draft.task, draft.group, draft.step)
     shared = draft.prompt if draft.group_prompt is None else draft.group_prompt
     return group_id(draft.task, shared, draft.model, draft.step)
 

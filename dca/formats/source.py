@@ -75,8 +75,8 @@ def _paths(pattern: str, leave_out: Path | None) -> list[Path]:
     if path.is_dir():
         found = [item for item in sorted(path.rglob("*")) if _bare_suffix(item) in FOLDER_SUFFIXES]
     else:
-        # pathlib's own glob refuses absolute patterns.
-        found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+        names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - pathlib's refuses absolute ones
+        found = [Path(name) for name in sorted(names)]
     skip = leave_out.resolve() if leave_out is not None else None
     files = [item for item in found if item.is_file() and item.resolve() != skip]
     if not files:

@@ -1,4 +1,7 @@
-"""Import: files of rollouts into the store, a thousand at a time, with nothing lost silently."""
+"""Import: files of rollouts into the store, a thousand at a time, with nothing lost silently.
+
+The file is long because options, counts and the one loop that fills them are read together.
+"""
 
 from array import array
 from collections import Counter
@@ -9,12 +12,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from dca.domain.errors import BadRecord, UsageError
+from dca.domain.errors import UsageError
 from dca.domain.rollout import Rollout, Tokens
 from dca.formats.build import MAX_CHARS, Builder
 from dca.formats.detect import Detected, check_mapping, detect, read_rows
-from dca.formats.draft import Fields, ReadOptions
+from dca.formats.draft import ReadOptions
 from dca.formats.marks import THINK_TAGS
+from dca.formats.preview import SourcePreview, preview_source, rollout_of
 from dca.formats.rejects import RejectsFile, rejects_file
 from dca.formats.row import Reject, Row
 from dca.formats.source import Source, expand_sources
@@ -54,27 +58,6 @@ class ImportOptions:
     """Task of rollouts whose source names none."""
     model: str = ""
     """Model of rollouts whose source names none."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePreview:
-    """What an import would make of one source."""
-
-    source: str
-    format: str
-    """``""`` when the source has no usable row."""
-    reason: str
-    """Why this format."""
-    note: str
-    """What the user must know about this format, ``""`` when nothing."""
-    columns: tuple[str, ...]
-    """Columns of the sampled rows, after ``--map``."""
-    sampled: int
-    """Rows looked at."""
-    rejected: tuple[Reject, ...]
-    """Those of them that would not be imported."""
-    sample: Rollout | None
-    """The first rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +108,10 @@ def preview(sources: Sequence[str], options: ImportOptions) -> list[SourcePrevie
     """
     check_mapping(options.mapping)
     found = _expand(sources, options)
-    return [_preview(source, _detected(source, options)[0], options) for source in found]
+    return [
+        preview_source(source, _detected(source, options)[0], _builder(options))
+        for source in found
+    ]
 
 
 def import_rollouts(
@@ -192,41 +178,6 @@ def _builder(options: ImportOptions) -> Builder:
     return Builder(options.think_tags, options.max_chars, options.task, options.model)
 
 
-def _preview(source: Source, detected: Detected | None, options: ImportOptions) -> SourcePreview:
-    if detected is None:
-        return SourcePreview(source.name, "", "no usable row", "", (), 0, (), None)
-    builder = _builder(options)
-    rejected = list(detected.rejects)
-    first: Rollout | None = None
-    for row in detected.sample.rows:
-        made = _rollout(detected, row, builder)
-        if isinstance(made, Reject):
-            rejected.append(made)
-        else:
-            first = first or made
-    return SourcePreview(
-        source=source.name,
-        format=detected.format.name,
-        reason=detected.reason,
-        note=detected.format.note,
-        columns=detected.sample.columns,
-        sampled=len(detected.sample.rows) + len(detected.rejects),
-        rejected=tuple(rejected),
-        sample=first,
-    )
-
-
-def _rollout(detected: Detected, row: Row, builder: Builder) -> Rollout | Reject | None:
-    """Return a row's rollout; ``None`` when the same record came before."""
-    try:
-        fields: Fields = dict(row.fields)
-        return builder.build(detected.reader(fields))
-    except BadRecord as error:
-        return Reject(detected.source.name, row.line, str(error), row.raw)
-    except RecursionError:
-        return Reject(detected.source.name, row.line, "nested too deeply", row.raw)
-
-
 @dataclass(slots=True)
 class _Run:
     """One import under way."""
@@ -284,7 +235,7 @@ class _Run:
     def one(self, source: Source, on_source: Callable[[SourcePreview], None]) -> str:
         """Import one source; return the name of its format."""
         detected, rows = _detected(source, self.options)
-        on_source(_preview(source, detected, self.options))
+        on_source(preview_source(source, detected, _builder(self.options)))
         for row in rows:
             self.rows += 1
             made = (
@@ -299,7 +250,7 @@ class _Run:
 
     def _made(self, detected: Detected, row: Row) -> Reject | None:
         """Put a row's rollout into the batch, or return it as a reject."""
-        made = _rollout(detected, row, self.builder)
+        made = rollout_of(detected, row, self.builder)
         if isinstance(made, Reject):
             return made
         if made is None:

@@ -62,8 +62,8 @@ def _answer(text: str, start: int, stop: int) -> Answer:
     start = lead.end() if lead is not None and lead.end() < stop else start
     tokens = tokenise(text, start, stop)
     kinds = "".join([token.kind for token in tokens])
-    stretch = _STRETCH.match(kinds)
-    first = kinds.rfind("=", 0, stretch.end()) + 1 if stretch else 0
+    stretch = _STRETCH.search(kinds)
+    first = max(stretch.start(), kinds.rfind("=", 0, stretch.end()) + 1) if stretch else 0
     body = tokens[first : stretch.end()] if stretch else []
     rpn = postfix(body)
     if rpn is None:

@@ -84,7 +84,7 @@ def cues_in(text: str, start: int, stop: int) -> Iterator[tuple[Cue, Span]]:
         if match is None or match.lastgroup is None or match.start() < last:
             continue
         cue = Cue(match.lastgroup)
-        short = cue is Cue.DOUBT or not match.group()[-1].isalnum()
+        short = cue is Cue.DOUBT or match.group()[-1] in ",.:!—-"
         end = (_MARKS if short else _CLAUSE_END).match(text, match.end(), stop)
         last = end.end() if end is not None else match.end()
         if cue is Cue.TURN and _VERIFIES.search(text, match.start(), last) is not None:

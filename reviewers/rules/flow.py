@@ -15,7 +15,7 @@ _LABEL = re.compile(
     r"chapter|phase|equation|eq|no|number)\.?[ ]|\#)$",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"(?<![\w\\])([b-zB-HJ-Z])(?![\w'’])(\s?=(?!=))?")
+_NAME = re.compile(r"(?<![^\W\d]|\\)([b-zB-HJ-Z])(?![\w'’])(\s?=(?!=))?")
 _UNREAD = re.compile(
     r"\d:\d\d|\d!|√|\^"
     r"|\b(?:sqrt|ln|log|sin|cos|tan|mod|maybe|perhaps|around|roughly|guess|about)\b"
