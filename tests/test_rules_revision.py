@@ -106,9 +106,7 @@ def test_wait_takes_back_what_the_next_sentence_states_otherwise():
 
 
 def test_wait_takes_back_the_same_quantity_with_another_value():
-    one = (
-        "The total number of pens is 3 + 4 = 7. Actually, the total number of pens is 3 * 4 = 12."
-    )
+    one = "The number of pens sold is 3 + 4 = 7. Actually, the number of pens sold is 3 * 4 = 12."
     two = "The number of pens is 3 + 4 = 7. Actually, each bottle weighs 3 * 4 = 12."
 
     assert [label for _, label in marked(one, read_revision(rollout(one)))] == [

@@ -37,7 +37,7 @@ def demo(
     ] = False,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", help="Optimizer steps of --train", min=1)
-    ] = 60,
+    ] = 40,
 ) -> None:
     """The whole job on bundled rollouts or your own: no key, no network.
 

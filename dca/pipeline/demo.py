@@ -75,7 +75,7 @@ def demo(
     out: Path,
     *,
     train: bool = False,
-    steps: int = 60,
+    steps: int = 40,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> DemoResult:
@@ -216,6 +216,7 @@ def _train(
         learning_rate=3e-3,
         warmup=5,
         save_every=steps,
+        max_length=512,
         gradient_checkpointing=False,
         seed=seed,
     )

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32, Int64
 from dca.domain.errors import MissingInput
 from dca.domain.rollout import Rollout, Tokens
 from training.spans import byte_edges
-from training.tokens import Tokenizer, Utf8Bytes, align, identity
+from training.tokens import Tokenizer, Utf8Bytes, align, identity, split_identity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +65,7 @@ def view_tokens(rollout: Rollout, tokenizer: Tokenizer | None) -> TokenView:
 def _stored(rollout: Rollout, tokens: Tokens, tokenizer: Tokenizer | None) -> TokenView:
     """Return the view of stored ids."""
     ids = np.frombuffer(tokens.ids, dtype=np.int32)
-    known = tokenizer if tokenizer and tokens.tokenizer in ("", identity(tokenizer)) else None
-    if known is None and tokens.tokenizer == identity(Utf8Bytes()):
-        known = Utf8Bytes()
+    known = _speller(tokens, tokenizer)
     start_T, stop_T, offsets = _place(rollout, tokens, ids, known)
     if tokens.prompt_ids is not None:
         prompt_ids = np.frombuffer(tokens.prompt_ids, dtype=np.int32)
@@ -84,6 +82,18 @@ def _stored(rollout: Rollout, tokens: Tokens, tokenizer: Tokenizer | None) -> To
         tokens.exact,
         tokens.tokenizer or (identity(known) if known else ""),
     )
+
+
+def _speller(tokens: Tokens, given: Tokenizer | None) -> Tokenizer | None:
+    """Return the tokenizer that spells the stored ids, if there is one at hand.
+
+    Digests count, not names: a model folder may have been renamed. Ids of unknown origin are tried
+    with the given tokenizer, and refused where they do not spell the text.
+    """
+    digest = split_identity(tokens.tokenizer)[1]
+    if given is not None and (not digest or digest == given.digest):
+        return given
+    return Utf8Bytes() if digest == Utf8Bytes.digest else None
 
 
 def _place(

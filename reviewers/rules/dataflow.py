@@ -16,6 +16,7 @@ equations to numbers in words and to numbers that merely fit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from dca.domain.review import Blame, Link, LinkKind, Soundness, Step
@@ -109,7 +110,7 @@ def _walk(
     for place in reversed(before):
         part = parts[place]
         bare = place == statement and not part.equations and not part.guessed
-        if not bare and _produces(part, answer):
+        if not bare and _produces(part, answer.value, answer.decimals):
             producer = place
             break
     way = {producer} if producer is not None else set[int]()
@@ -121,11 +122,8 @@ def _walk(
     return _Walk(parts, page, repaired, statement, producer, frozenset(way))
 
 
-def _produces(part: Segment, answer: Answer) -> bool:
-    if answer.value is None:
-        return False
-    wanted = answer.value
-    return any(compare(v, wanted, answer.decimals) is Verdict.RIGHT for v in part.outputs)
+def _produces(part: Segment, value: Fraction, decimals: int) -> bool:
+    return any(compare(v, value, decimals) is Verdict.RIGHT for v in part.outputs)
 
 
 def _from_nowhere(walk: _Walk, answer: Answer | None) -> bool:

@@ -19,7 +19,7 @@ _RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*+m?|m")
 """One expression, or several joined by equality signs, in the kinds of ``tokens``; or a mark."""
 
 
-_REMEMBERED = 65_536
+_REMEMBERED = 200_000
 """Longer texts are read again rather than kept."""
 
 

@@ -12,8 +12,13 @@ from reviewers.rules.tokens import Token
 
 _OTHER_RULES = (PercentRule.RELATIVE, PercentRule.BARE)
 _RATIOS = frozenset(
-    Fraction(n) for n in (2, 3, 4, 7, 8, 10, 12, 16, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 3600)
+    Fraction(n)
+    for n in (
+        *(2, 3, 4, 7, 8, 10, 12, 16, 24, 25, 30, 36, 52, 60, 100, 365),
+        *(1_000, 3_600, 10**6, 10**9),
+    )
 )
+"""How many of one unit make another."""
 _DOUBT_BEFORE = re.compile(
     r"\b(?:if|suppose|assum\w{1,4}|whether|not|never|instead of|rather than|does|is|n't)"
     r"(?:\W{1,3}\w{1,12}){0,1}\W{0,3}$",

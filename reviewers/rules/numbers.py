@@ -24,6 +24,8 @@ MULTIPLES = {"twice": 2, "double": 2, "thrice": 3, "triple": 3, "quadruple": 4}
 _GROUPED = re.compile(r"[0-9]{1,3}(?:(?:,|\{,\}|\\,)[0-9]{3})++(?:\.[0-9]++)?")
 _PLAIN = re.compile(r"([0-9]*+)\.?([0-9]*+)(?:[eE]([+-]?[0-9]{1,3}))?")
 _MAX_EXPONENT = 30
+_NOISE = 10**11
+"""A relative error below one part in this is that of binary floating point."""
 
 
 class Verdict(StrEnum):
@@ -71,15 +73,20 @@ def compare(value: Fraction, stated: Fraction, decimals: int, *, loose: bool = F
     if value == stated:
         return Verdict.RIGHT
     gap = abs(value - stated)
+    exact = value.denominator == stated.denominator == 1 and abs(value) < _NOISE
+    found = Verdict.WRONG if exact else _rounded(value, stated, decimals, gap)
+    excused = value == -stated or (loose and 20 * gap <= abs(value))
+    return Verdict.UNCLEAR if found is Verdict.WRONG and excused else found
+
+
+def _rounded(value: Fraction, stated: Fraction, decimals: int, gap: Fraction) -> Verdict:
     step = Fraction(1, 10**decimals)
-    if 2 * gap <= step or gap <= abs(value) / 10**11:
+    if 2 * gap <= step or gap <= abs(value) / _NOISE:
         return Verdict.RIGHT
-    if gap < step:
-        cut = abs(stated) < abs(value) and decimals >= 2
-        return Verdict.RIGHT if cut else Verdict.UNCLEAR
-    if value == -stated or (loose and 20 * gap <= abs(value)):
-        return Verdict.UNCLEAR
-    return Verdict.WRONG
+    if gap >= step:
+        return Verdict.WRONG
+    cut = abs(stated) < abs(value) and decimals >= 2
+    return Verdict.RIGHT if cut else Verdict.UNCLEAR
 
 
 def show(value: Fraction) -> str:
