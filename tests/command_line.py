@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -39,6 +40,18 @@ from store.engine import open_store, transaction
 from store.reviews import add_answers, add_reviewers
 from store.rollouts import add_rollouts
 
+SILENCED = (
+    "DCA_STORE",
+    "DCA_CONFIG",
+    "DCA_DISPLAY",
+    "DCA_YES",
+    "DCA_SEED",
+    "NO_COLOR",
+    "COLUMNS",
+    "XDG_CONFIG_HOME",
+    "OPENAI_API_KEY",
+)
+"""Variables that would change what a command prints."""
 PANEL = ("arithmetic", "dataflow", "novelty", "revision")
 LABELS = "contribution-v1"
 HOSTILE = "73 \x1b[31m[bold]red[/bold]\x07 \u202eevil\u2066"
@@ -50,6 +63,16 @@ TEXT = (
     "The answer is 73."
 )
 SHEET_ID = "abcdef0123456789abcd"
+ROWS = [
+    {"prompt": "2 + 2?", "completion": "2 + 2 = 4. So 4.", "reward": 1, "task": "sum"},
+    {
+        "prompt": "2 + 2?",
+        "completion": "2 + 2 = 5.\nSo \x1b[31m5\x1b[0m.",
+        "reward": 0,
+        "task": "sum",
+    },
+    {"prompt": "3 + 3?", "completion": "3 + 3 = 6. " + "So 6. " * 60, "task": "sum"},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +88,26 @@ class Answer:
         """The one JSON document on standard output."""
         assert self.out.count("\n") == 1
         return json.loads(self.out)
+
+
+def clean_folder(folder: Path, monkeypatch) -> Path:
+    """Make ``folder`` the working directory and the environment silent about DCA."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]))
+    for name in SILENCED:
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def write_rows(file: Path, rows: list[dict]) -> None:
+    """Write JSON Lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def unstyled(shown: str) -> list[str]:
+    """Return the lines of a terminal without bold and dim."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
 
 
 def invoke(capsys, *arguments: str) -> Answer:

@@ -1,52 +1,29 @@
-"""The command line as a whole: flags, exit codes, errors, streams, secrets, interrupts."""
+"""The command line as a whole: help, global flags, exit codes, errors."""
 
-import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from dca import cli
 from dca.cli.flags import Display, Flags, read_flags
 from dca.cli.grammar import Verbs
-from dca.cli.terminal import is_dumb, one_line, speaks_unicode, visible
 from dca.cli.verbs import CONFIG, DATABASE, VERBS, asked_for_json, named_verb, root
 from dca.domain.errors import UsageError
 from tests.command_line import (
-    HOSTILE,
+    clean_folder,
     fill,
-    fill_sheet,
     invoke,
-    on_terminal,
     plain_rollouts,
     spawn,
-)
-
-VARIABLES = (
-    "DCA_STORE",
-    "DCA_CONFIG",
-    "DCA_DISPLAY",
-    "DCA_YES",
-    "DCA_SEED",
-    "NO_COLOR",
-    "COLUMNS",
 )
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """An empty working directory, and an environment that says nothing."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]))
-    for name in (*VARIABLES, "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    return clean_folder(tmp_path, monkeypatch)
 
 
 def test_the_help_loads_no_database_no_client_and_no_torch():
@@ -210,41 +187,6 @@ def test_a_bug_is_one_line_and_with_debug_a_traceback(capsys, folder):
     assert "Traceback" in debugged.err
 
 
-def test_secrets_never_reach_any_output_tracebacks_included(capsys, folder, monkeypatch):
-    secret = "sk-very-secret-1234"  # noqa: S105 - made up, to be looked for in the output
-    (folder / "dca.toml").write_text(
-        f"[reviewers.a]\nkind='openai'\nmodel='{secret}'\napi_key_env='A_KEY'\n"
-        "[panels.main]\nreviewers=['a']\n"
-    )
-    (folder / ".env").write_text(f"A_KEY={secret}\n")
-    monkeypatch.setenv("A_KEY_OTHER", "x")
-    try:
-        shown = invoke(capsys, "config", "show")
-        document = invoke(capsys, "config", "show", "--json")
-        failed = invoke(capsys, "show", secret, "--debug", "--store", "x.db")
-        report = invoke(capsys, "doctor")
-    finally:
-        os.environ.pop("A_KEY", None)
-
-    assert secret not in "".join(a.out + a.err for a in (shown, document, failed, report))
-    assert "reviewers.a.model" in shown.out
-    assert "***" in shown.out
-    assert "read .env: A_KEY" in shown.err
-    assert "Traceback" in failed.err
-    assert "A_KEY is set" in report.out
-
-
-def test_a_password_of_the_store_is_masked(capsys):
-    url = "postgresql://me:hunter2@127.0.0.1:1/x"
-
-    answer = invoke(capsys, "ls", "--store", url, "--debug")
-    shown = invoke(capsys, "config", "show", "--store", url)
-
-    assert answer.code == 7
-    assert "hunter2" not in answer.out + answer.err + shown.out + shown.err
-    assert "postgresql+psycopg://me:***@127.0.0.1:1/x" in shown.out
-
-
 def test_dotenv_is_announced_unless_quiet(capsys, folder):
     (folder / "dca.toml").write_text("")
     (folder / ".env").write_text("")
@@ -253,92 +195,6 @@ def test_dotenv_is_announced_unless_quiet(capsys, folder):
     assert invoke(capsys, "config", "path", "-q").err == ""
     verbose = invoke(capsys, "config", "path", "-v")
     assert verbose.err.splitlines()[-1] == "configuration: dca.toml"
-
-
-def test_a_reader_that_has_gone_gives_141(folder):
-    fill(folder / "dca.db", plain_rollouts(3))
-    for arguments in (["ls"], ["ls", "--json"], ["--help"]):
-        reading, writing = os.pipe()
-        os.close(reading)
-        done = subprocess.run(
-            [sys.executable, "-m", "dca", *arguments],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        os.close(writing)
-        assert (done.returncode, done.stderr) == (141, ""), arguments
-
-
-def test_a_stream_that_knows_no_unicode_is_written_with_escapes(folder):
-    fill_sheet(folder / "dca.db")
-
-    done = spawn("show", "abc", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-
-    assert done.returncode == 0
-    assert "########" in done.stdout
-    assert done.stdout.isascii()
-
-
-def test_no_color_and_dumb_terminals_get_no_escape_sequences(folder):
-    fill_sheet(folder / "dca.db")
-
-    _, coloured = on_terminal("show", "abc")
-    for arguments, environment in (
-        (["show", "abc"], {"NO_COLOR": "1"}),
-        (["--no-color", "show", "abc"], {}),
-        (["show", "abc"], {"TERM": "dumb"}),
-    ):
-        code, shown = on_terminal(*arguments, environment=environment)
-        assert code == 0
-        assert "\x1b[3" not in shown
-    assert "\x1b[1;31m" in coloured
-
-
-def test_hostile_text_never_reaches_a_terminal(folder):
-    fill_sheet(folder / "dca.db")
-    for arguments in (["show", "abc"], ["show", "abc", "--md"]):
-        _, shown = on_terminal(*arguments, environment={"NO_COLOR": "1"})
-        for wicked in ("\x1b[31m", "\x1b]0;", "\x07", "\u202e", "\u2066"):
-            assert wicked not in shown
-        assert "u202eevil" in shown
-        assert "bold" in shown
-
-
-def test_control_characters_are_written_out():
-    assert visible("a\x1b[31mb\u202ec\U000e0041\r\nd\te\x9b") == (
-        "a\\x1b[31mb\\u202ec\\U000e0041\nd\te\\x9b"
-    )
-    assert one_line(" a\n\n b\u200b ") == "a b\\u200b"
-    assert visible("\ud800 👩‍👩‍👧 שלום नमस्ते") == "\\ud800 👩‍👩‍👧 שלום नमस्ते"
-    assert all(ord(character) >= 32 for character in one_line(HOSTILE))
-
-
-def test_terminals_say_what_they_can():
-    assert is_dumb({"TERM": "dumb"})
-    assert not is_dumb({"TERM": "xterm"})
-    assert speaks_unicode(sys.__stdout__) in {True, False}
-
-
-def test_an_interrupt_is_130_and_says_so(folder):
-    script = (
-        "import os, signal, sys; from dca import cli, pipeline;"
-        "import dca.cli.ls as module;"
-        "signal.setitimer(signal.ITIMER_REAL, 0.01);"
-        "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT));"
-        "sys.stdin = os.fdopen(os.pipe()[0]);"
-        "sys.exit(cli.run(['ls', '--ids', '-', '--json']))"
-    )
-    fill(folder / "dca.db", plain_rollouts(1))
-
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 130
-    assert done.stderr == "dca: interrupted\n"
-    assert json.loads(done.stdout)["exit"] == 130
 
 
 def test_the_verb_and_json_are_found_before_anything_is_read():
@@ -364,38 +220,6 @@ def test_python_dash_m_dca_is_the_command():
     assert done.stdout.splitlines()[0] == "project none"
 
 
-def test_a_confirmation_off_a_terminal_needs_yes(capsys, folder):
-    fill(folder / "dca.db", [])
-
-    refused = invoke(capsys, "db", "upgrade")
-    done = invoke(capsys, "db", "upgrade", "--yes")
-
-    assert refused.code == 2
-    assert "nobody is there to answer" in refused.err
-    assert "add --yes" in refused.err
-    assert done.code == 0
-    assert "schema" in done.out
-
-
-def test_a_confirmation_on_a_terminal_takes_an_answer(folder):
-    fill(folder / "dca.db", [])
-    command = [sys.executable, "-m", "dca", "db", "upgrade"]
-    for reply, code in ((b"n\n", 1), (b"y\n", 0)):
-        main, other = os.openpty()
-        child = subprocess.Popen(
-            command, stdin=other, stdout=subprocess.PIPE, stderr=other, start_new_session=True
-        )
-        os.close(other)
-        shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(main, 1024)
-        os.write(main, reply)
-        out, _ = child.communicate(timeout=30)
-        os.close(main)
-        assert child.returncode == code
-        assert (b"schema" in out) is (code == 0)
-
-
 def test_main_exits_with_the_code_of_the_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["dca", "show"])
 
@@ -404,28 +228,3 @@ def test_main_exits_with_the_code_of_the_command(monkeypatch, capsys):
 
     assert caught.value.code == 2
     assert "Missing argument" in capsys.readouterr().err
-
-
-def test_a_termination_signal_drains_a_review(folder):
-    fill(folder / "dca.db", plain_rollouts(2000))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "dca", "review", "--display", "json", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stderr is not None
-    while '"progress"' not in child.stderr.readline():
-        assert child.poll() is None
-    time.sleep(0.1)
-    child.send_signal(signal.SIGTERM)
-    out, err = child.communicate(timeout=60)
-
-    document = json.loads(out)
-    assert child.returncode == document["exit"] == 130
-    assert document["stopped"] is True
-    assert "finishing what is in flight" in err
-    done = sum(row["reviews"] for row in document["reviewers"])
-    pending = sum(row["pending"] for row in document["reviewers"])
-    assert 0 < done < 8000
-    assert done + pending == 8000

@@ -103,8 +103,8 @@ def test_the_light_path_loads_no_torch(code: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["--help", "review --help", "credit --help"])
 def test_help_loads_no_torch(verb: str, tmp_path: Path) -> None:
     probe = (
-        "import sys\nfrom dca.cli import main\n"
-        f"try:\n    main({verb.split()!r})\nexcept SystemExit as done:\n    assert not done.code\n"
+        f"import sys\nfrom dca.cli import main\nsys.argv[1:] = {verb.split()!r}\n"
+        "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code\n"
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
 

@@ -131,6 +131,12 @@ def test_an_answer_that_no_equation_gives_leaves_the_soundness_unsure():
     assert read_arithmetic(rollout("3 * 2 = 6. Fine")).soundness is Soundness.UNSURE
 
 
+def test_a_slip_around_a_right_calculator_mark_leaves_the_soundness_unsure():
+    text = "She carries 4 + 3 = <<22+5=27>>27 bags.\nA: 27"
+
+    assert read_arithmetic(rollout(text, reward=1.0)).soundness is Soundness.UNSURE
+
+
 def test_the_nearest_earlier_result_is_the_one_that_is_used():
     text = "2 + 3 = 5. 1 + 4 = 5. 5 * 2 = 10."
 

@@ -60,7 +60,7 @@ def test_a_repeated_calculation_is_idle():
 
 
 def test_repeated_words_are_idle():
-    text = "Every carton weighs much.\nSurely.\nEvery carton weighs much."
+    text = "Every carton weighs much.\nCrayons melt quickly.\nEvery carton weighs much."
 
     assert [label for _, label in marked(text)] == ["contributing", "contributing", "idle"]
 

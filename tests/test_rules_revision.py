@@ -70,6 +70,20 @@ def test_a_retraction_that_arrives_at_the_same_value_changes_nothing():
     ]
 
 
+def test_a_check_inside_a_repair_keeps_the_repair():
+    text = (
+        "He has 3 + 4 = 7. That's wrong. Look again. Let me check: 3 * 4 = 12. Yes, that is right."
+    )
+
+    assert marked(text, read_revision(rollout(text, problem="12 pens?"))) == [
+        ("He has 3 + 4 = 7.", "indirect"),
+        ("That's wrong.", "indirect"),
+        ("Let me check:", "idle"),
+        ("3 * 4 = 12.", "contributing"),
+        ("Yes, that is right.", "idle"),
+    ]
+
+
 def test_a_second_retraction_does_not_take_back_an_idle_repetition():
     text = "So 3 * 4 = 12. That's wrong. So 4 * 3 = 12. That's wrong. So 3 + 4 = 7."
 

@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from dca.cli.panels import panel_of
 from dca.cli.run import Run
 from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
@@ -15,6 +14,7 @@ from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
 from dca.domain.consensus import ConsensusVersion, Figure, Status
 from dca.pipeline.consensus import ConsensusResult, settle_store
+from dca.pipeline.panels import build_panel
 
 SHARE = "A share in [0, 1]"
 
@@ -62,7 +62,7 @@ def consensus(
     with opened(loaded) as engine:
         result = settle_store(
             engine,
-            panel_of(config, config.review.panel),
+            build_panel(config, config.review.panel),
             Choice(where, ids, limit, sample).selection(run, engine),
             params=config.consensus.params(),
             progress=run.listener,

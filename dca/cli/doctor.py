@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from dca.cli.panels import panel_of
 from dca.cli.run import MISSING, Run
 from dca.cli.stores import sqlite_file
 from dca.cli.terminal import one_line
 from dca.config import Loaded, ModelReviewer, Panel
 from dca.config.sources import shown
 from dca.domain.errors import DcaError
+from dca.pipeline.panels import build_panel
 from dca.pipeline.probe import Probe, probe
 from store.engine import open_store, safe_url, transaction
 from store.stats import stats
@@ -148,7 +148,7 @@ def ask_all(loaded: Loaded) -> list[Finding]:
     if not names:
         return [Finding("endpoints", "none", "absent", "no reviewer has an endpoint and a key")]
     panels = {**config.panels, PROBED: Panel(reviewers=names)}
-    panel = panel_of(config.model_copy(update={"panels": panels}), PROBED)
+    panel = build_panel(config.model_copy(update={"panels": panels}), PROBED)
     return [answered(item) for item in probe(panel)]
 
 

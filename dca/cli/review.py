@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 
 from dca.cli.interrupt import draining
-from dca.cli.panels import panel_of
 from dca.cli.run import INTERRUPTED, PARTIAL, Run
 from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
+from dca.pipeline.panels import build_panel
 from dca.pipeline.review import ReviewResult, review_store
 
 HEADS = ("reviewer", "reviewed", "stored before", "pending", "tokens in", "out", "abstained")
@@ -49,7 +49,7 @@ def review(
         }
     )
     settings = loaded.config.review
-    reviewers = panel_of(loaded.config, settings.panel)
+    reviewers = build_panel(loaded.config, settings.panel)
     with opened(loaded) as engine, draining(run) as stop:
         result = review_store(
             engine,

@@ -1,5 +1,6 @@
 """The whole job on one file, offline: import, review, consensus, credit, export, training."""
 
+import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -82,7 +83,7 @@ def demo(
     """Do the whole job and leave everything in the folder ``out``.
 
     No key, no network, no GPU: the panel is four rules, not language models. Running it again
-    continues in the same store, where nothing doubles.
+    continues in the same store, where nothing doubles, and replaces the model.
 
     Args:
         file: Rollouts in any format that ``dca import`` reads; the bundled ones when ``None``.
@@ -195,10 +196,13 @@ def _train(
     The rollouts were not sampled by this model and have no behaviour log-probabilities, so the
     objective is weighted imitation of the successes.
     """
+    from training.fit import RUN_FILE  # noqa: PLC0415 - loads torch, which takes seconds
     from training.run import TrainConfig, train  # noqa: PLC0415 - only with --train
     from training.tiny import sample  # noqa: PLC0415 - loads torch, which takes seconds
 
-    losses: list[float] = []
+    model, losses = out / "model", list[float]()
+    if (model / RUN_FILE).is_file():
+        shutil.rmtree(model)  # an earlier demo's: a folder belongs to one run
     progress.start(steps, "train")
 
     def listen(metrics: object) -> None:
@@ -209,7 +213,7 @@ def _train(
     config = TrainConfig(
         rows=(rows,),
         model=out / "tiny",
-        output=out / "model",
+        output=model,
         objective="sft",
         steps=steps,
         batch=8,

@@ -16,10 +16,8 @@ from dca.config.reviewers import (
 )
 from dca.domain.errors import ConfigError
 from dca.domain.labels import LabelSet
-from reviewers.anthropic_messages import AnthropicMessages
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
-from reviewers.openai_chat import OpenAIChat
 from reviewers.protocol import Reviewer
 from reviewers.question import Asking
 from reviewers.replay import Replay, load_recording
@@ -65,6 +63,8 @@ def _rules(name: str, settings: RulesReviewer, labels: LabelSet) -> Reviewer:
 def _openai(
     name: str, settings: OpenAIReviewer | CompatibleReviewer, labels: LabelSet
 ) -> Reviewer:
+    from reviewers.openai_chat import OpenAIChat  # noqa: PLC0415 - its SDK takes a second to load
+
     return OpenAIChat(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),
@@ -76,6 +76,8 @@ def _openai(
 
 
 def _anthropic(name: str, settings: AnthropicReviewer, labels: LabelSet) -> Reviewer:
+    from reviewers.anthropic_messages import AnthropicMessages  # noqa: PLC0415 - the same
+
     return AnthropicMessages(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),

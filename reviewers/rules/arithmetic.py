@@ -132,7 +132,10 @@ def _soundness(
     uses: Sequence[Sequence[int]],
     final: int | None,
 ) -> Soundness:
-    """Judge the equations that lead to the answer; unsure when none results in it."""
+    """Judge the equations that lead to the answer; unsure when none results in it.
+
+    A slip in the words around a right calculator mark makes unsure, not unsound.
+    """
     if final is None:
         return Soundness.UNSURE
     way, waiting = {final}, [final]
@@ -140,7 +143,8 @@ def _soundness(
         fresh = set(uses[waiting.pop()]) - way
         way |= fresh
         waiting.extend(fresh)
-    verdicts = {equations[i].verdict for i in way if i not in repaired}
-    if Verdict.WRONG in verdicts:
+    stands = [equations[i] for i in way if i not in repaired]
+    if any(e.verdict is Verdict.WRONG and not e.marked for e in stands):
         return Soundness.UNSOUND
-    return Soundness.SOUND if verdicts == {Verdict.RIGHT} else Soundness.UNSURE
+    right = all(e.verdict is Verdict.RIGHT for e in stands)
+    return Soundness.SOUND if right else Soundness.UNSURE

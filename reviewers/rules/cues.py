@@ -59,7 +59,7 @@ _ANY = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _BOUNDARY = re.compile(r"\n|[.!?,;:…)][ ]?|[ ][-–—][ ]|—")
-_CLAUSE_END = re.compile(r"[^.!?,;:\n—]{0,90}[.!?,;:—]{0,3}")
+_CLAUSE_END = re.compile(r"(?:[^.!?,;:\n—]|[.,:](?=[0-9])){0,90}[.!?,;:—]{0,3}")
 _VERIFIES = re.compile(r"\b(?:verif|check|confirm|make sure)", re.IGNORECASE)
 _MARKS = re.compile(r"[,.!…:—-]{0,3}")
 _SETTLED = re.compile(

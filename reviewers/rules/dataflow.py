@@ -62,10 +62,14 @@ class _Walk:
     """The producer and everything that it rests on."""
 
     def wrong(self, place: int) -> str:
-        """Return why a segment's equations do not hold, ``""`` when they do."""
+        """Return why a segment's equations do not hold, ``""`` when they do.
+
+        A slip in the words around a right calculator mark does not count.
+        """
         for position in self.parts[place].equations:
             equation = self.page.equations[position]
-            if equation.verdict is Verdict.WRONG and position not in self.repaired:
+            stands = position not in self.repaired and not equation.marked
+            if equation.verdict is Verdict.WRONG and stands:
                 real = "" if equation.value is None else show(equation.value)
                 return f"the calculation comes to {real}"
         return ""

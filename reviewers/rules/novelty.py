@@ -182,7 +182,7 @@ def _worded(
     """Label a clause that brings no number and says nothing over again in order."""
     content = {word for word in words if word not in _SMALL and word not in _FILLER} - numbers
     unseen = sum(word not in problem.words and word not in before.words for word in content)
-    if content and 2 * unseen >= len(content):
+    if unseen >= 2 and 2 * unseen >= len(content):
         return "contributing", 0.4, "new words, no new number"
     if numbers <= problem.numbers and content <= problem.words:
         return "setup", 0.4, "only words and numbers of the problem"

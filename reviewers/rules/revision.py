@@ -197,9 +197,8 @@ def _retract(text: str, parts: Sequence[Stretch], place: int, marks: _Marks) -> 
 
 
 def _same(old: Stretch, new: Stretch) -> bool:
-    """Tell whether two stretches calculate, and arrive at the same value."""
-    calculated = bool(old.equations) and bool(new.equations)
-    return calculated and _value(old) == _value(new)
+    """Tell whether a new calculation arrives at the value that was there."""
+    return bool(new.equations) and _value(old) == _value(new)
 
 
 def _target(parts: Sequence[Stretch], before: int) -> int | None:
@@ -282,7 +281,8 @@ def _check(
     if fault or not (confirmed or repeated):
         return place + 1
     for position in range(place, end):
-        marks.mark(position, "idle", SEEN, "a check that confirms what is known")
+        if position not in marks.labels:
+            marks.mark(position, "idle", SEEN, "a check that confirms what is known")
     return end
 
 
