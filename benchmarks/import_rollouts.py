@@ -50,7 +50,7 @@ def write_rollouts(path: Path, count: int) -> None:
     source = random.Random(0)
     with path.open("w") as out:
         for number in range(count):
-            length = source.randrange(180, 320)
+            length = source.randrange(200, 350)
             text = " ".join(
                 source.choice(WORDS) if source.random() < 0.85 else str(source.randrange(1000))
                 for _ in range(length)

@@ -13,8 +13,8 @@ from hypothesis import settings
 
 from store.engine import open_store
 
-# Examples are drawn anew on a developer's machine and are always the same in CI, where a red run must
-# mean that the change broke something. Times are no property of the code: machines differ.
+# Examples are drawn anew on a developer's machine and are always the same in CI, where a red run
+# must mean that the change broke something. Times are no property of the code: machines differ.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("local", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
