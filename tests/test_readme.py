@@ -46,7 +46,7 @@ def test_every_command_of_the_readme_is_one_that_exists() -> None:
 
 def test_every_file_that_the_readme_names_is_there() -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(
-        r"python (benchmarks/\S+)", README
+        r"python (benchmarks/[\w.]+)", README
     )
 
     assert [name for name in linked if not (ROOT / name).is_file()] == []
