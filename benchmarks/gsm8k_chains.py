@@ -9,7 +9,7 @@ seconds together, under 1 GB.
 
 Every figure is ``{value, low, high, problems}``, with ``count`` and ``of`` where it is a share;
 the interval is the 95 % bootstrap interval over problems, because the four solutions of a problem
-are not independent. ``read_by_eye`` names ten chains drawn at random for docs/offline-panel.md.
+are not independent. ``read_by_eye`` names the chains drawn at random for docs/offline-panel.md.
 
 Shapes: P = problems, K = labels, X = (count, of).
 """
@@ -136,7 +136,8 @@ def run(source: Path, folder: Path, store: str) -> dict[str, object]:
         "tokens_by_label": dict(exported.labels),
         "agreement": agreement(chains, settled.version),
         **verdicts(chains).figures(),
-        "read_by_eye": {"seed": SEED, "chains": read_by_eye(chains)},
+        "groups_with_both_outcomes": mixed(chains),
+        "read_by_eye": {"seed": SEED, "chains": read_by_eye(chains), "blamed": blamed(chains)},
     }
 
 
@@ -324,15 +325,31 @@ def read_by_eye(chains: Sequence[Chain]) -> list[dict[str, object]]:
             ]
             drawn.append(source.choice(fit))
             problems.add(drawn[-1].problem)
-    return [
-        {
-            "id": chain.rollout.id,
-            "line": chain.rollout.meta["line"],
-            "solver": chain.rollout.meta["solver"],
-            "outcome": chain.outcome,
-        }
-        for chain in drawn
-    ]
+    return [named(chain) for chain in drawn]
+
+
+def blamed(chains: Sequence[Chain]) -> list[dict[str, object]]:
+    """Draw ten of the chains in which the panel agreed on a blamed step."""
+    fit = [chain for chain in chains if _blame(chain.consensus.blame) == "step"]
+    fit.sort(key=lambda chain: chain.rollout.id)
+    return [named(chain) for chain in random.Random(SEED).sample(fit, min(10, len(fit)))]
+
+
+def named(chain: Chain) -> dict[str, object]:
+    """Return where a chain stands in the store and in the file."""
+    meta = chain.rollout.meta
+    where = {"id": chain.rollout.id, "line": meta["line"], "solver": meta["solver"]}
+    return {**where, "outcome": chain.outcome}
+
+
+def mixed(chains: Sequence[Chain]) -> dict[str, int]:
+    """Return the problems with right and wrong chains: the others have no advantage."""
+    outcomes: dict[int, list[str]] = defaultdict(list)
+    for chain in chains:
+        outcomes[chain.problem].append(chain.outcome)
+    both = [found for found in outcomes.values() if len(set(found)) == 2]
+    counts = {name: sum(found.count(name) for found in both) for name in OUTCOMES.values()}
+    return {"groups": len(both), **counts}
 
 
 def share(sums_NX: NDArray[np.float64]) -> NDArray[np.float64]:
