@@ -4,8 +4,7 @@ The official SDK does authentication, connections and errors; it neither retries
 response models here. The body is decoded once, by the few fields that are needed.
 """
 
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 import anthropic
 import msgspec
@@ -13,24 +12,20 @@ from anthropic.types import OutputConfigParam
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
 from dca.domain.errors import ConfigError
-from dca.domain.labels import LabelSet
-from dca.domain.review import Review, ReviewerInfo, Usage
-from dca.domain.rollout import Rollout
+from dca.domain.review import ReviewerInfo, Usage
 from reviewers.calling import (
     Calling,
     Ended,
     Fault,
     Reply,
-    model_info,
-    read_key,
     redact,
-    review_by_call,
     status_fault,
     strange_body,
 )
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.question import Asking, Question
 from reviewers.schema import reply_schema
+from reviewers.sdk_reviewer import SdkReviewer
 
 _ENDED = {
     "end_turn": Ended.COMPLETE,
@@ -74,11 +69,8 @@ class _Message(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Message)
 
 
-class AnthropicMessages:
-    """One model that speaks messages.
-
-    An asynchronous context manager: leaving it closes the connections.
-    """
+class AnthropicMessages(SdkReviewer[anthropic.AsyncAnthropic]):
+    """One model that speaks messages."""
 
     def __init__(
         self,
@@ -89,87 +81,36 @@ class AnthropicMessages:
         asking: Asking | None = None,
         calling: Calling | None = None,
     ) -> None:
-        """Describe the reviewer; nothing is opened and no key is read before the first review.
+        """Describe the reviewer; see ``SdkReviewer``.
 
         Args:
             name: Name in the configuration, unique in a panel.
             endpoint: Model, address, variable of the key, way to ask for JSON.
             family: Base model or provider.
-            asking: Protocol, outcome, labels and prompt; ``None``: the defaults.
-            calling: Sampling, limits, timeouts and retries; ``None``: the defaults.
+            asking: How the model is asked.
+            calling: How the model is called.
+
+        Raises:
+            ConfigError: ``json_object`` is asked for, which messages do not know.
         """
         if endpoint.response_format is ResponseFormat.JSON_OBJECT:
             raise ConfigError(
                 f"reviewer {name!r}: messages know no json_object",
                 hint='Set response_format to "json_schema" or "none".',
             )
-        self._endpoint = endpoint
-        self.asking = asking or Asking()
-        self.calling = calling or Calling()
-        self._info = model_info(
-            ReviewerInfo(name, "anthropic", family, endpoint.model),
-            self.asking.settings,
-            self.calling.settings,
-            {"response_format": endpoint.response_format.value},
+        info = ReviewerInfo(name, "anthropic", family, endpoint.model)
+        super().__init__(info, endpoint, asking, calling)
+
+    def _connect(self) -> anthropic.AsyncAnthropic:
+        return anthropic.AsyncAnthropic(
+            # An explicit key keeps the SDK from looking for credentials of its own.
+            api_key=self._key or "none",
+            base_url=self.endpoint.base_url,
+            timeout=self.calling.timeout,
+            max_retries=0,
         )
-        self._key = ""
-        self._client: anthropic.AsyncAnthropic | None = None
 
-    def __repr__(self) -> str:
-        """Return the name and the model: never an address or a key."""
-        return f"AnthropicMessages({self._info.name!r}, model={self._info.model!r})"
-
-    @property
-    def info(self) -> ReviewerInfo:
-        """Who this is."""
-        return self._info
-
-    @property
-    def prompt_digest(self) -> str:
-        """Digest of the prompt file."""
-        return self.asking.prompt.digest
-
-    @property
-    def labels(self) -> LabelSet:
-        """The labels that it may use."""
-        return self.asking.labels
-
-    async def __aenter__(self) -> Self:
-        """Read the key and open the client, so that a missing key shows before any work."""
-        self._open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-    async def review(self, rollout: Rollout) -> Review:
-        """Ask about ``rollout``; raises ``ReviewError`` or ``CredentialError``."""
-        return await review_by_call(self, rollout, self._send)
-
-    def _open(self) -> anthropic.AsyncAnthropic:
-        """Return the client; the key is read from the environment the first time."""
-        if self._client is None:
-            self._key = read_key(self._info.name, self._endpoint.api_key_env)
-            self._client = anthropic.AsyncAnthropic(
-                # An explicit key keeps the SDK from looking for credentials of its own.
-                api_key=self._key or "none",
-                base_url=self._endpoint.base_url,
-                timeout=self.calling.timeout,
-                max_retries=0,
-            )
-        return self._client
-
-    async def _send(self, question: Question) -> Reply | Fault:
-        """Send one request."""
-        client = self._open()
+    async def _send(self, client: anthropic.AsyncAnthropic, question: Question) -> Reply | Fault:
         # The SDK has no parameter for the temperature any more; the API still reads the field.
         extra = {**self._sampling(), **self.calling.extra}
         try:
@@ -197,11 +138,11 @@ class AnthropicMessages:
         output: dict[str, object] = {}
         if self.calling.effort is not None:
             output["effort"] = self.calling.effort
-        if self._endpoint.response_format is ResponseFormat.JSON_SCHEMA:
+        if self.endpoint.response_format is ResponseFormat.JSON_SCHEMA:
             schema = reply_schema(question.form, bounded=False)
             output["format"] = {"type": "json_schema", "schema": schema}
         request: MessageCreateParamsNonStreaming = {
-            "model": self._endpoint.model,
+            "model": self.endpoint.model,
             "max_tokens": self.calling.max_tokens,
             "system": question.messages.system,
             "messages": [{"role": "user", "content": question.messages.user}],

@@ -5,31 +5,26 @@ response models here. The body is decoded once, by the few fields that are neede
 """
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Literal, cast
 
 import msgspec
 import openai
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
-from dca.domain.labels import LabelSet
-from dca.domain.review import Review, ReviewerInfo, Usage
-from dca.domain.rollout import Rollout
+from dca.domain.review import ReviewerInfo, Usage
 from reviewers.calling import (
     Calling,
     Ended,
     Fault,
     Reply,
-    model_info,
-    read_key,
     redact,
-    review_by_call,
     status_fault,
     strange_body,
 )
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.question import Asking, Question
 from reviewers.schema import reply_schema
+from reviewers.sdk_reviewer import SdkReviewer
 
 _ENDED = {
     "stop": Ended.COMPLETE,
@@ -73,11 +68,8 @@ class _Completion(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Completion)
 
 
-class OpenAIChat:
-    """One model that speaks chat completions.
-
-    An asynchronous context manager: leaving it closes the connections.
-    """
+class OpenAIChat(SdkReviewer[openai.AsyncOpenAI]):
+    """One model that speaks chat completions."""
 
     def __init__(
         self,
@@ -89,94 +81,37 @@ class OpenAIChat:
         calling: Calling | None = None,
         kind: Literal["openai", "openai-compatible"] | None = None,
     ) -> None:
-        """Describe the reviewer; nothing is opened and no key is read before the first review.
+        """Describe the reviewer; see ``SdkReviewer``.
 
         Args:
             name: Name in the configuration, unique in a panel.
             endpoint: Model, address, variable of the key, way to ask for JSON.
             family: Base model or provider; by default the kind for OpenAI, else the model.
-            asking: Protocol, outcome, labels and prompt; ``None``: the defaults.
-            calling: Sampling, limits, timeouts and retries; ``None``: the defaults.
+            asking: How the model is asked.
+            calling: How the model is called.
             kind: ``None``: ``openai`` at OpenAI's own address, else ``openai-compatible``.
         """
-        self._endpoint = endpoint
         self._kind = kind or ("openai" if endpoint.base_url is None else "openai-compatible")
-        self.asking = asking or Asking()
-        self.calling = calling or Calling()
-        self._info = model_info(
-            ReviewerInfo(
-                name,
-                self._kind,
-                family or (self._kind if self._kind == "openai" else endpoint.model),
-                endpoint.model,
-            ),
-            self.asking.settings,
-            self.calling.settings,
-            {"response_format": endpoint.response_format.value},
+        default = self._kind if self._kind == "openai" else endpoint.model
+        info = ReviewerInfo(name, self._kind, family or default, endpoint.model)
+        super().__init__(info, endpoint, asking, calling)
+
+    def _connect(self) -> openai.AsyncOpenAI:
+        client = openai.AsyncOpenAI(
+            # Without an explicit key the SDK would take OpenAI's from the environment and send it
+            # to whatever server this is.
+            api_key=self._key or "none",
+            base_url=self.endpoint.base_url,
+            timeout=self.calling.timeout,
+            max_retries=0,
         )
-        self._key = ""
-        self._client: openai.AsyncOpenAI | None = None
+        if self._kind != "openai":
+            # Likewise OpenAI's organization and project, which the SDK has just read.
+            client.organization = None
+            client.project = None
+        return client
 
-    def __repr__(self) -> str:
-        """Return the name and the model: never an address or a key."""
-        return f"OpenAIChat({self._info.name!r}, model={self._info.model!r})"
-
-    @property
-    def info(self) -> ReviewerInfo:
-        """Who this is."""
-        return self._info
-
-    @property
-    def prompt_digest(self) -> str:
-        """Digest of the prompt file."""
-        return self.asking.prompt.digest
-
-    @property
-    def labels(self) -> LabelSet:
-        """The labels that it may use."""
-        return self.asking.labels
-
-    async def __aenter__(self) -> Self:
-        """Read the key and open the client, so that a missing key shows before any work."""
-        self._open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-    async def review(self, rollout: Rollout) -> Review:
-        """Ask about ``rollout``; raises ``ReviewError`` or ``CredentialError``."""
-        return await review_by_call(self, rollout, self._send)
-
-    def _open(self) -> openai.AsyncOpenAI:
-        """Return the client; the key is read from the environment the first time."""
-        if self._client is None:
-            self._key = read_key(self._info.name, self._endpoint.api_key_env)
-            self._client = openai.AsyncOpenAI(
-                # Without an explicit key the SDK would take OpenAI's from the environment and
-                # send it to whatever server this is.
-                api_key=self._key or "none",
-                base_url=self._endpoint.base_url,
-                timeout=self.calling.timeout,
-                max_retries=0,
-            )
-            if self._kind != "openai":
-                # Likewise OpenAI's organization and project, which the SDK has just read.
-                self._client.organization = None
-                self._client.project = None
-        return self._client
-
-    async def _send(self, question: Question) -> Reply | Fault:
-        """Send one request."""
-        client = self._open()
+    async def _send(self, client: openai.AsyncOpenAI, question: Question) -> Reply | Fault:
         try:
             response = await client.chat.completions.with_raw_response.create(
                 **self._request(question), extra_body=dict(self.calling.extra) or None
@@ -199,7 +134,7 @@ class OpenAIChat:
         # the newer one.
         limit = "max_completion_tokens" if self._kind == "openai" else "max_tokens"
         body: dict[str, object] = {
-            "model": self._endpoint.model,
+            "model": self.endpoint.model,
             "messages": [
                 {"role": "system", "content": messages.system},
                 {"role": "user", "content": messages.user},
@@ -214,7 +149,7 @@ class OpenAIChat:
 
     def _format(self, question: Question) -> Mapping[str, object] | None:
         """Return how JSON is asked for, ``None`` when it is not."""
-        how = self._endpoint.response_format
+        how = self.endpoint.response_format
         if how is ResponseFormat.NONE:
             return None
         if how is ResponseFormat.JSON_OBJECT:

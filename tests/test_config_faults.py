@@ -4,7 +4,6 @@ import ast
 import inspect
 import tomllib
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,64 +18,8 @@ from dca.config.secret import secret_values
 from dca.config.sources import read_toml
 from dca.domain.consensus import ConsensusParams
 from dca.domain.errors import ConfigError
+from tests.config_files import FULL, refusal
 from training.credit.assigners import ASSIGNERS
-
-FULL = """\
-[project]
-store = "runs/x.db"
-labels = "math-v1"
-
-[review]
-panel = "main"
-
-[consensus]
-unmarked = "padding"
-
-[[labels]]
-set = "math-v1"
-key = "solves"
-letter = "S"
-value = 1
-description = "solves it"
-
-[[labels]]
-set = "math-v1"
-key = "padding"
-letter = "F"
-value = 0.0
-description = "idle talk"
-
-[panels.main]
-reviewers = [
-  "a",  # a comment
-  "arithmetic",
-]
-
-[reviewers.a]
-kind = "openai"
-model = "m"
-api_key_env = "A_KEY"
-"""
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def read(text: str, here: Path, environment=None, flags=None):
-    """Write ``text`` as dca.toml and load it."""
-    (here / "dca.toml").write_text(text, encoding="utf-8")
-    return load(flags, start=here, environment=environment or {})
-
-
-def refusal(text: str, here: Path, environment=None, flags=None) -> list[str]:
-    """Return the lines of the error that ``text`` gives."""
-    with pytest.raises(ConfigError) as caught:
-        read(text, here, environment, flags)
-    return str(caught.value).split("\n")
 
 
 def test_without_any_file_there_are_defaults_and_the_offline_panel(here):
