@@ -120,8 +120,8 @@ def test_show_prints_a_score_sheet(capsys, folder):
 
     for line in (
         f"Rollout {SHEET_ID} · task gsm8k · step 120 · model policy-7b · group g1",
-        "Blame step 2 (share 0.75, 2 said)",
-        "Soundness not agreed (share 0.50, 1 said)",
+        "Blame step 2 with 0.75 of the votes (arithmetic: step 2, novelty: step 2)",
+        "Soundness disputed (dataflow: sound)",
         "Votes in the order arithmetic, dataflow, novelty, revision",
         "  1 (S) ████████ 1.00  -SS-    Natalia sold 48 clips in April.",
         "  2 X   █████░░░ 0.67  XCX-    In May she sold half: 48 / 2 = 25.",

@@ -1,11 +1,12 @@
 """A score sheet in words and letters, the same for terminals and Markdown. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dca.cli.terminal import one_line
 from dca.domain.consensus import AgreedSpan, Consensus, Status
 from dca.domain.labels import LabelSet
+from dca.domain.spans import Span
 from dca.pipeline.sheet import Sheet
 
 NO_VOTE = "-"
@@ -97,19 +98,32 @@ def share_bar(share: float, *, unicode: bool) -> str:
 
 
 def verdicts(sheet: Sheet) -> list[str]:
-    """Return the panel's blame and soundness in words."""
+    """Return the panel's blame and soundness in words, with who said what."""
     found: list[str] = []
     consensus = sheet.consensus
     if consensus and consensus.blame:
         blame = consensus.blame
-        place = _place(consensus, blame.span.start) if blame.span else "no step"
-        said = place if blame.status is Status.AGREED else "not agreed"
-        found.append(f"Blame {said} ({_votes_behind(blame.share, len(blame.votes))})")
+        said = {name: _step(consensus, span) for name, span in sorted(blame.votes.items())}
+        verdict = _step(consensus, blame.span)
+        found.append(f"Blame {_verdict(blame.status, verdict, blame.share)} ({_voices(said)})")
     if consensus and consensus.soundness:
         sound = consensus.soundness
-        said = sound.verdict.value if sound.verdict else "not agreed"
-        found.append(f"Soundness {said} ({_votes_behind(sound.share, len(sound.votes))})")
+        said = {name: vote.value for name, vote in sorted(sound.votes.items())}
+        verdict = sound.verdict.value if sound.verdict else ""
+        found.append(f"Soundness {_verdict(sound.status, verdict, sound.share)} ({_voices(said)})")
     return found
+
+
+def _verdict(status: Status, verdict: str, share: float) -> str:
+    """Return what was settled, or why nothing was."""
+    if status is Status.AGREED:
+        return f"{verdict} with {share:.2f} of the votes"
+    return {Status.DISPUTED: "disputed", Status.THIN: "too few votes"}.get(status, "no vote")
+
+
+def _voices(said: Mapping[str, str]) -> str:
+    """Return who said what."""
+    return ", ".join(f"{one_line(name)}: {word}" for name, word in said.items())
 
 
 def legend(rows: Sequence[Row], labels: LabelSet | None) -> str:
@@ -122,12 +136,11 @@ def legend(rows: Sequence[Row], labels: LabelSet | None) -> str:
     return " · ".join([*words, *(text for status, text in signs.items() if status in statuses)])
 
 
-def _votes_behind(share: float, voters: int) -> str:
-    return f"share {share:.2f}, {voters} said"
-
-
-def _place(consensus: Consensus, start: int) -> str:
-    numbers = [n for n, item in enumerate(consensus.spans, 1) if start < item.span.stop]
+def _step(consensus: Consensus, span: Span | None) -> str:
+    """Return the number of the step where a stretch begins."""
+    if span is None:
+        return "no step"
+    numbers = [n for n, item in enumerate(consensus.spans, 1) if span.start < item.span.stop]
     return f"step {numbers[0]}"
 
 
