@@ -1,7 +1,10 @@
 """``spans.jsonl``: one row per span of a consensus, with who voted what and why."""
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -87,8 +90,13 @@ def span_rows(
     """
     names = {digest: name for name, digest in version.reviewers.items()}
     steps = {
-        names[review.key.reviewer]: review.steps for review in reviews if _known(review, names)
+        names[review.key.reviewer]: _Reach.of(review.steps)
+        for review in reviews
+        if review.key.reviewer in names
     }
+    links: dict[int, list[SpanLink]] = defaultdict(list)
+    for link in consensus.links:
+        links[link.source].append(_link(link))
     verdict = consensus.soundness
     return [
         SpanRow(
@@ -108,7 +116,7 @@ def span_rows(
             shares=dict(item.shares),
             votes=dict(item.votes),
             reasons=_reasons(item, steps),
-            links=tuple(_link(link) for link in consensus.links if link.source == index),
+            links=tuple(links[index]),
             blamed=_blamed(consensus, item.span),
             soundness=None if verdict is None else verdict.verdict,
             left=item.left,
@@ -122,18 +130,38 @@ def span_rows(
     ]
 
 
-def _known(review: Review, names: Mapping[str, str]) -> bool:
-    return review.key.reviewer in names
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """A reviewer's steps, ready to be searched: rollouts with 10,000 spans are a thing."""
+
+    steps: tuple[Step, ...]
+    """Ascending by start."""
+    starts: list[int]
+    reached: list[int]
+    """Largest end of the steps so far, so that those before a place can be skipped."""
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> "_Reach":
+        """Return the steps in order."""
+        ordered = tuple(sorted(steps, key=lambda step: step.span))
+        ends = accumulate((step.span.stop for step in ordered), max)
+        return cls(ordered, [step.span.start for step in ordered], list(ends))
+
+    def nearest(self, span: Span) -> Step | None:
+        """Return the step that holds most of ``span``, the first of equals; ``None`` if none."""
+        first = bisect_right(self.reached, span.start)
+        last = bisect_left(self.starts, span.stop)
+        return max(self.steps[first:last], key=lambda s: s.span.overlap(span), default=None)
 
 
 def _link(link: AgreedLink) -> SpanLink:
     return SpanLink(link.target, link.kind, link.support, link.reviewers, link.dropped)
 
 
-def _reasons(item: AgreedSpan, steps: Mapping[str, tuple[Step, ...]]) -> dict[str, str]:
+def _reasons(item: AgreedSpan, steps: Mapping[str, _Reach]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for name in sorted(steps):
-        nearest = max(steps[name], key=lambda step: step.span.overlap(item.span), default=None)
+        nearest = steps[name].nearest(item.span)
         if nearest is not None and nearest.span.overlap(item.span) and nearest.reason:
             reasons[name] = nearest.reason
     return reasons

@@ -1,8 +1,10 @@
 """The rule ``arithmetic``: every equation, re-evaluated.
 
-Segmentation: the equation's phrase. A right equation is contributing, a wrong one harmful, or
-indirect when the text itself puts it right later; one that cannot be judged is not marked, and
-unmarked text is no vote.
+Segmentation: the equation's phrase. A right equation is contributing, or decisive when it results
+in the answer and the outcome is no failure. A wrong one is harmful, or indirect when the text
+itself puts it right later; one that cannot be judged is not marked, and unmarked text is no vote.
+Soundness is judged unless the outcome is a failure, and left unsure when the text before the
+answer holds an equality that cannot be read.
 
 Confidence is the estimated chance that a careful reader agrees: for a right equation whether
 anything uses its result, for a wrong one how far units, words or a disagreeing calculator mark
@@ -38,7 +40,7 @@ class Arithmetic(RuleReviewer):
 
     __slots__ = ()
     name: ClassVar[str] = "arithmetic"
-    needs: ClassVar[tuple[str, ...]] = ("contributing", "indirect", "harmful")
+    needs: ClassVar[tuple[str, ...]] = ("decisive", "contributing", "indirect", "harmful")
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
@@ -48,7 +50,8 @@ class Arithmetic(RuleReviewer):
 def read_arithmetic(rollout: Rollout) -> Reading:
     """Mark right and wrong equations, and link each to those whose results it calculates with."""
     text = rollout.completion
-    equations = read_page(text).equations
+    page, lost = read_page(text), failed(rollout)
+    equations = page.equations
     repaired = repairs(text, equations)
     uses = used_results(equations)
     answer = find_answer(rollout)
@@ -56,12 +59,18 @@ def read_arithmetic(rollout: Rollout) -> Reading:
     used = {source for sources in uses for source in sources} | {final}
     marked = [i for i, e in enumerate(equations) if e.verdict is not Verdict.UNCLEAR]
     place = {position: step for step, position in enumerate(marked)}
-    steps = tuple(_step(equations[i], i in used, i in repaired, repaired.get(i)) for i in marked)
+    steps = tuple(
+        _decisive(equations[i])
+        if i == final and not lost and equations[i].verdict is Verdict.RIGHT
+        else _step(equations[i], i in used, i in repaired, repaired.get(i))
+        for i in marked
+    )
+    hidden = answer is not None and page.unread_before(answer.span.start)
     return Reading(
         steps,
         _links(uses, repaired, place),
-        blame=_blame(equations, repaired, place) if failed(rollout) else None,
-        soundness=_soundness(equations, repaired, uses, final),
+        blame=_blame(equations, repaired, place) if lost else None,
+        soundness=None if lost else _soundness(equations, repaired, uses, final, hidden=hidden),
     )
 
 
@@ -77,14 +86,19 @@ def used_results(equations: Sequence[Equation]) -> list[list[int]]:
 
 
 def final_equation(equations: Sequence[Equation], answer: Answer | None) -> int | None:
-    """Return the last equation that results in the final answer, rounding granted."""
+    """Return the last equation up to the final answer that results in it, rounding granted."""
     if answer is None or answer.value is None:
         return None
     for position in range(len(equations) - 1, -1, -1):
-        result = equations[position].result
-        if compare(result, answer.value, answer.decimals) is Verdict.RIGHT:
+        equation = equations[position]
+        before = equation.span.start <= answer.span.start
+        if before and compare(equation.result, answer.value, answer.decimals) is Verdict.RIGHT:
             return position
     return None
+
+
+def _decisive(equation: Equation) -> Step:
+    return Step(equation.span, "decisive", USED, "the calculation is right and gives the answer")
 
 
 def _step(equation: Equation, used: bool, retracted: bool, repair: int | None) -> Step:
@@ -131,10 +145,13 @@ def _soundness(
     repaired: dict[int, int | None],
     uses: Sequence[Sequence[int]],
     final: int | None,
+    *,
+    hidden: bool,
 ) -> Soundness:
     """Judge the equations that lead to the answer; unsure when none results in it.
 
-    A slip in the words around a right calculator mark makes unsure, not unsound.
+    A slip in the words around a right calculator mark makes unsure, not unsound. ``hidden`` says
+    that the text before the answer holds what could not be read, so that the way to it may too.
     """
     if final is None:
         return Soundness.UNSURE
@@ -146,5 +163,5 @@ def _soundness(
     stands = [equations[i] for i in way if i not in repaired]
     if any(e.verdict is Verdict.WRONG and not e.marked for e in stands):
         return Soundness.UNSOUND
-    right = all(e.verdict is Verdict.RIGHT for e in stands)
+    right = all(e.verdict is Verdict.RIGHT for e in stands) and not hidden
     return Soundness.SOUND if right else Soundness.UNSURE

@@ -27,8 +27,9 @@ _CUES = {
       | (?:(?:wait|hmm+|hold[ ]on|oh|ah|but|no|actually|so)[,.!…—-]{0,3}[ ]){0,3}+
         (?:(?:that|this|it|which)(?:[ ]is|['’]s|[ ]was|[ ]must[ ]be|[ ]seems|[ ]looks)[ ]
              (?:(?:clearly|obviously|definitely|actually|also)[ ])?
-             (?:wrong|incorrect|not[ ](?:right|correct|true|possible)|a[ ]mistake|an[ ]error|
-                off\b)
+             (?:wrong|incorrect|not[ ](?:right|correct|true|possible)|a[ ]mistake|an[ ]error)
+         | (?:that|this|which)(?:[ ]is|['’]s|[ ]was|[ ]must[ ]be|[ ]seems|[ ]looks)[ ]
+             (?:(?:clearly|obviously|definitely|actually|also|way)[ ])?off(?=[.!]|\s{0,2}\Z)
          | (?:that|this|it)[ ](?:isn['’]t|wasn['’]t)[ ](?:right|correct|possible)
          | (?:that|this|it)[ ](?:can['’]t|cannot|can[ ]not|couldn['’]t)[ ]be
          | (?:that|this|it)[ ]do(?:es)?(?:n['’]t|[ ]not)[ ]

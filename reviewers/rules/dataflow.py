@@ -7,6 +7,11 @@ whose values nothing uses idle. A sentence that the answer rests on is harmful w
 does not hold or, on a failure, when it brings in a number from nowhere. A closing line that states
 an answer already derived is idle: it repeats what is known.
 
+Equalities that cannot be read, algebra above all, may be where a number comes from and may hide a
+mistake. With one before the answer, only a wrong equation is blamed, and soundness is unsure.
+"Nobody is to blame" is said only when every equation that the answer rests on holds, nothing was
+left unread, and the text holds no wrong equation at all. A failure gets no verdict on soundness.
+
 The whole completion is covered when the answer can be followed to a sentence that produces it;
 otherwise only restatements and breaks are marked, and unmarked text is no vote.
 
@@ -60,6 +65,8 @@ class _Walk:
     """The segment whose values hold the answer."""
     way: frozenset[int]
     """The producer and everything that it rests on."""
+    hidden: bool
+    """True when the text before the answer holds equalities that could not be read."""
 
     def wrong(self, place: int) -> str:
         """Return why a segment's equations do not hold, ``""`` when they do.
@@ -84,7 +91,8 @@ def read_dataflow(rollout: Rollout) -> Reading:
     walk = _walk(parts, page, repairs(text, page.equations), answer)
     nowhere = _from_nowhere(walk, answer)
     strange = [place for place in walk.way if parts[place].strange]
-    traced = len(strange) <= _MAX_STRANGE
+    traced = len(strange) <= _MAX_STRANGE and not walk.hidden
+    lost = failed(rollout)
     labels = [
         _label(walk, place, rollout, nowhere=nowhere, traced=traced) for place in range(len(parts))
     ]
@@ -97,8 +105,8 @@ def read_dataflow(rollout: Rollout) -> Reading:
         steps,
         _links(walk, step_of),
         covered=None if walk.producer is None else Span(0, len(text)),
-        blame=_blame(walk, steps, step_of, nowhere) if failed(rollout) else None,
-        soundness=_soundness(walk, nowhere),
+        blame=_blame(walk, steps, step_of, nowhere) if lost else None,
+        soundness=None if lost else _soundness(walk, nowhere),
     )
 
 
@@ -107,7 +115,7 @@ def _walk(
 ) -> _Walk:
     """Find the segment that states the answer, the one that produces it, and its ancestors."""
     if answer is None or answer.value is None:
-        return _Walk(parts, page, repaired, None, None, frozenset())
+        return _Walk(parts, page, repaired, None, None, frozenset(), hidden=False)
     before = [i for i, part in enumerate(parts) if part.span.start <= answer.span.start]
     statement = before[-1] if before else None
     producer = None
@@ -123,7 +131,8 @@ def _walk(
         fresh = set(parts[waiting.pop()].sources) - way
         way |= fresh
         waiting.extend(fresh)
-    return _Walk(parts, page, repaired, statement, producer, frozenset(way))
+    hidden = page.unread_before(answer.span.start)
+    return _Walk(parts, page, repaired, statement, producer, frozenset(way), hidden=hidden)
 
 
 def _produces(part: Segment, value: Fraction, decimals: int) -> bool:
@@ -134,9 +143,9 @@ def _from_nowhere(walk: _Walk, answer: Answer | None) -> bool:
     """Tell whether a number is stated as the answer that the text does not lead to.
 
     True when nothing is calculated at all, or when equations are, and neither a result, rounded up
-    or down, nor any number before the statement is the answer.
+    or down, nor any number before the statement is the answer. What could not be read may lead.
     """
-    if walk.producer is not None or walk.statement is None or answer is None:
+    if walk.producer is not None or walk.statement is None or answer is None or walk.hidden:
         return False
     value, parts = answer.value, walk.parts[: walk.statement]
     if value is None or (parts and not any(part.equations for part in parts)):
@@ -201,20 +210,22 @@ def _links(walk: _Walk, step_of: Mapping[int, int]) -> tuple[Link, ...]:
 def _blame(
     walk: _Walk, steps: Sequence[Step], step_of: Mapping[int, int], nowhere: bool
 ) -> Blame | None:
-    """Blame the first harmful step on the way; nobody, when the whole way was checked."""
+    """Blame the first harmful step on the way; nobody, when everything was read and holds."""
     for step in step_of.values():
         if steps[step].label == "harmful":
             return Blame(step)
-    whole = walk.producer is not None and not nowhere
+    clean = all(equation.verdict is not Verdict.WRONG for equation in walk.page.equations)
+    whole = walk.producer is not None and not nowhere and clean
     return Blame(None) if whole and _checked(walk) else None
 
 
 def _checked(walk: _Walk) -> bool:
-    """Tell whether every step on the way holds and reaches back to what is given."""
+    """Tell whether every step on the way was read, holds, and reaches back to what is given."""
     equations = [walk.page.equations[i] for p in walk.way for i in walk.parts[p].equations]
     holds = all(equation.verdict is Verdict.RIGHT for equation in equations)
     rooted = all(walk.parts[p].given or walk.parts[p].sources for p in walk.way)
-    return holds and rooted and not any(walk.parts[p].strange for p in walk.way)
+    strange = any(walk.parts[p].strange for p in walk.way)
+    return holds and rooted and not strange and not walk.hidden
 
 
 def _soundness(walk: _Walk, nowhere: bool) -> Soundness:

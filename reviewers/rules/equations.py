@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from dca.domain.spans import Span
-from reviewers.rules.judge import about, check, doubtful
+from reviewers.rules.algebra import unread
+from reviewers.rules.judge import about, check, doubtful, worded
 from reviewers.rules.numbers import Verdict, compare
 from reviewers.rules.scanner import tokenise
 from reviewers.rules.sides import Side, is_label, left_end, read_sides, result_of, right_end
@@ -67,6 +68,12 @@ class Page:
     """In text order, without overlap."""
     numerals: tuple[Numeral, ...]
     """Every number in text order, those of the equations included."""
+    unread: tuple[int, ...]
+    """Where equalities stand that hold mathematics and could not be read, in text order."""
+
+    def unread_before(self, stop: int) -> bool:
+        """Tell whether such an equality stands before the code point ``stop``."""
+        return bool(self.unread) and self.unread[0] < stop
 
 
 def read_page(text: str) -> Page:
@@ -83,12 +90,15 @@ def _remembered(text: str) -> Page:
 def _read(text: str) -> Page:
     equations: list[Equation] = []
     numerals: list[Numeral] = []
+    missed: list[int] = []
     for start, stop in blocks(text):
         tokens = tokenise(text, start, stop)
         clean = start == 0 or text[start] == "\n"
-        equations.extend(_equations(text, tokens, clean=clean))
-        numerals.extend(_numerals(tokens))
-    return Page(tuple(equations), tuple(numerals))
+        found = list(_equations(text, tokens, clean=clean))
+        equations += found
+        missed += unread(tokens, [equation.span for equation in found])
+        numerals += _numerals(tokens)
+    return Page(tuple(equations), tuple(numerals), tuple(missed))
 
 
 def _numerals(tokens: Sequence[Token]) -> Iterator[Numeral]:
@@ -147,17 +157,21 @@ def _judge(text: str, tokens: list[Token], sides: list[Side]) -> Equation:
     """Check every neighbouring pair; the worst verdict is the chain's."""
     span = _phrase(text, tokens[sides[0].start].start, tokens[sides[-1].stop - 1].stop)
     verdict, value = Verdict.RIGHT, result_of(sides[-1])
+    calculated = [side for side in sides if side.calculated]
+    shown = tokens[sides[0].start : sides[-1].stop]
+    key = _key(calculated[0])
     for left, right in pairwise(sides):
         found = check(left, right, loose=about(tokens, left, right))
-        if found is Verdict.WRONG and doubtful(text, tokens, (sides[0], left, right)):
+        if found is Verdict.WRONG and (
+            doubtful(text, tokens, (sides[0], left, right))
+            or (worded(text, tokens, left, right) and not _mark_reads(text, shown, key))
+        ):
             found = Verdict.UNCLEAR
         if found is Verdict.WRONG:
             verdict, value = found, (left if left.calculated else right).value
             break
         if found is Verdict.UNCLEAR:
             verdict = found
-    calculated = [side for side in sides if side.calculated]
-    shown = tokens[sides[0].start : sides[-1].stop]
     return Equation(
         span,
         verdict,
@@ -165,12 +179,19 @@ def _judge(text: str, tokens: list[Token], sides: list[Side]) -> Equation:
         tuple(n.value or Fraction(0) for side in sides[1:] for n in side.numbers),
         result_of(sides[-1]),
         value,
-        tuple(
-            token.kind if token.value is None else str(token.value) for token in calculated[0].rpn
-        ),
+        key,
         all(token.kind in "n+-*/()=m" and not token.text.isalpha() for token in shown),
         verdict is Verdict.WRONG and _mark_agrees(text, shown, sides[-1]),
     )
+
+
+def _key(side: Side) -> tuple[str, ...]:
+    return tuple(token.kind if token.value is None else str(token.value) for token in side.rpn)
+
+
+def _mark_reads(text: str, tokens: Sequence[Token], key: tuple[str, ...]) -> bool:
+    """Tell whether a calculator mark among the tokens holds the same calculation."""
+    return any(inner.key == key for inner in _marks(text, tokens))
 
 
 def _operands(sides: Sequence[Side]) -> tuple[Fraction, ...]:

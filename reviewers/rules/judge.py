@@ -29,6 +29,13 @@ _DOUBT_AFTER = re.compile(
     r" ?(?:remainder|rem|mod|r)\b|[^\n.]{0,60}\?",
     re.IGNORECASE,
 )
+_UNSIGNED = re.compile(
+    r"\b(?:differ\w{0,7}|less|fewer|lower|short|shortage|deficit|loss|lost|loses|lose|owes?|owed|"
+    r"debt|under|below|behind|apart|between|decrease\w?|drop\w{0,4})\b",
+    re.IGNORECASE,
+)
+"""Words that say which way a difference goes, so that its sign may be left out."""
+_FULL_STOP = re.compile(r"\n|[.!?](?=\s)")
 
 
 def check(left: Side, right: Side, *, loose: bool) -> Verdict:
@@ -107,6 +114,8 @@ def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
         return True
     if _range(tokens, left, right) or (right.calculated and _loosely(tokens, left, right)):
         return True
+    if left.value == -(right.value or 0) and _unsigned(text, start, stop):
+        return True
     before = tokens[left.start - 1].text if left.start else ""
     if first is left and before in ("and", "by", "than", "from", "between", "of the"):
         return True
@@ -114,6 +123,31 @@ def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
     if first is left and _DOUBT_BEFORE.search(opening) is not None:
         return True
     return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
+
+
+def worded(text: str, tokens: list[Token], *sides: Side) -> bool:
+    """Tell whether an operand is a number word that other words part from its operator.
+
+    "With two holes * 2 holes" need not mean 2 * 2: the number may belong to the words alone.
+    """
+    for side in sides:
+        body = tokens[side.start : side.stop]
+        operators = [place for place, token in enumerate(body) if token.kind in "+-*/^"]
+        last = operators[-1] if operators else 0
+        for place, token in enumerate(body):
+            if token.kind == "n" and text[token.start].isalpha():
+                before = place > 0 and body[place - 1].kind == "w"
+                after = place < last and body[place + 1].kind == "w"
+                if before or after:
+                    return True
+    return False
+
+
+def _unsigned(text: str, start: int, stop: int) -> bool:
+    """Tell whether the sentence around ``text[start:stop]`` says which way a difference goes."""
+    before = _FULL_STOP.split(text[max(0, start - 80) : start])[-1]
+    after = _FULL_STOP.split(text[stop : stop + 60], maxsplit=1)[0]
+    return any(_UNSIGNED.search(part) for part in (before, after))
 
 
 def _loosely(tokens: list[Token], left: Side, right: Side) -> bool:
@@ -126,14 +160,16 @@ def _loosely(tokens: list[Token], left: Side, right: Side) -> bool:
 
 
 def _range(tokens: list[Token], left: Side, right: Side) -> bool:
-    """Tell whether a "difference" is a range: "480-488 is 9 numbers"."""
+    """Tell whether a "difference" is a range: "480-488 is 9 numbers", "pages 10-25 = 15"."""
     body = tokens[left.start : left.stop]
     if [token.kind for token in body] != ["n", "-", "n"] or not left.value or not right.value:
         return False
     dash = body[1]
     glued = body[0].stop == dash.start and dash.stop == body[2].start
-    worded = tokens[left.stop].text != "="
-    return glued and (worded or abs(left.value) + 1 == right.value)
+    named = tokens[left.stop].text != "="
+    count = right.value - abs(left.value)
+    plain = left.stop + 1 == right.start  # a calculator mark says that it is a difference
+    return glued and (named or count == 1 or (plain and left.value < 0 and count == 0))
 
 
 def _ratio(left: Side, right: Side) -> Fraction | None:

@@ -1,27 +1,31 @@
 """The rule ``novelty``: what each clause adds to the problem and to the text before it.
 
-Segmentation: clauses. New numbers or relations are contributing; a clause that says again what the
-problem says is setup; one that says again what the completion said, and idle talk, are idle. The
-first statement of the answer is contributing, a later one repeats what is known and is idle.
+Segmentation: clauses. New numbers or relations are contributing, and decisive where they first
+bring the value of the final answer and the outcome is no failure. A clause that says again what
+the problem says is setup; one that says again what the completion said, and idle talk, are idle.
+A lone statement of the answer is contributing; one that comes later repeats what is known and is
+idle. The clause that is repeated is linked to the one that repeats it.
 
 The whole completion is covered. Confidence is the estimated chance that a careful reader gives the
 same label: high for new numbers and for fixed phrases of idle talk, low where only words are new.
-Novelty cannot tell right from wrong: it never says decisive or harmful and gives no verdict.
+Novelty cannot tell right from wrong: it never says harmful and gives no verdict.
 """
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from typing import ClassVar
 
-from dca.domain.review import Step
+from dca.domain.review import Link, LinkKind, Step
 from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.rules.answer import Answer, find_answer
-from reviewers.rules.equations import read_page
-from reviewers.rules.numbers import TENS, UNITS
-from reviewers.rules.reading import Reading, RuleReviewer
+from reviewers.rules.equations import Page, read_page
+from reviewers.rules.numbers import TENS, UNITS, Verdict, compare
+from reviewers.rules.reading import Reading, RuleReviewer, failed
 from reviewers.rules.sentences import clauses, sentences
 
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -61,6 +65,11 @@ _SIGN_OFF = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"[\s*#-]{0,8}(?:step\s)?[0-9]{1,3}[.):]\s", re.IGNORECASE)
+_ANSWERED = "states an answer that is already there"
+_CALCULATED = "repeats an earlier calculation"
+_REPEATS = "repeats what is already said"
+_REPEATED = frozenset([_ANSWERED, _CALCULATED, _REPEATS])
+"""Reasons of the steps that say again what an earlier step said."""
 
 
 class Novelty(RuleReviewer):
@@ -68,7 +77,7 @@ class Novelty(RuleReviewer):
 
     __slots__ = ()
     name: ClassVar[str] = "novelty"
-    needs: ClassVar[tuple[str, ...]] = ("contributing", "setup", "idle")
+    needs: ClassVar[tuple[str, ...]] = ("decisive", "contributing", "setup", "idle")
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
@@ -76,16 +85,18 @@ class Novelty(RuleReviewer):
 
 
 class _Said:
-    """What has been said: words, word pairs and numbers."""
+    """What has been said, and at which step first: words, word pairs and numbers."""
 
     def __init__(self) -> None:
-        self.words: set[str] = set()
-        self.pairs: set[tuple[str, str]] = set()
+        self.words: dict[str, int] = {}
+        self.pairs: dict[tuple[str, str], int] = {}
         self.numbers: set[str] = set()
 
-    def add(self, words: list[str]) -> None:
-        self.words.update(words)
-        self.pairs.update(pairwise(words))
+    def add(self, words: list[str], step: int = 0) -> None:
+        for word in words:
+            self.words.setdefault(word, step)
+        for pair in pairwise(words):
+            self.pairs.setdefault(pair, step)
         self.numbers.update(word for word in words if word[0].isdigit())
 
     def share(self, words: list[str]) -> float:
@@ -95,27 +106,86 @@ class _Said:
             return float(all(word in self.words for word in words))
         return sum(pair in self.pairs for pair in pairs) / len(pairs)
 
+    def origin(self, words: list[str]) -> int | None:
+        """Return the step that first said at least half of the word pairs, or the lone word."""
+        pairs = list(pairwise(words))
+        first = [self.pairs[p] for p in pairs if p in self.pairs]
+        if not pairs:
+            first = [self.words[word] for word in words if word in self.words]
+        step, count = Counter(first).most_common(1)[0] if first else (0, 0)
+        return step if count and 2 * count >= len(pairs) else None
+
+
+class _Goal:
+    """The value of the final answer, and the step that first brings it as new content."""
+
+    def __init__(self, page: Page, answer: Answer | None) -> None:
+        self.page = page
+        self.answer = answer
+        self.numerals = [numeral.span.start for numeral in page.numerals]
+        self.relations = [equation.span.start for equation in page.equations]
+        self.step: int | None = None
+
+    def equations(self, clause: Span) -> range:
+        """Return the positions of the equations that begin in a clause."""
+        first = bisect_left(self.relations, clause.start)
+        return range(first, bisect_left(self.relations, clause.stop, first))
+
+    def reached(self, clause: Span, fresh: set[str], step: int) -> bool:
+        """Tell whether a clause is the first to bring the value, and note its step.
+
+        It brings it as the result of an equation or, where it calculates nothing, as one of the
+        ``fresh`` numbers, which nobody stated before.
+        """
+        if self.step is not None or self.answer is None or self.answer.value is None:
+            return False
+        mine = self.equations(clause)
+        values = [self.page.equations[i].result for i in mine]
+        if not mine:
+            first = bisect_left(self.numerals, clause.start)
+            last = bisect_left(self.numerals, clause.stop, first)
+            values = [
+                n.value for n in self.page.numerals[first:last] if _written(n.value) in fresh
+            ]
+        value, decimals = self.answer.value, self.answer.decimals
+        if any(compare(v, value, decimals) is Verdict.RIGHT for v in values):
+            self.step = step
+        return self.step is not None
+
 
 def read_novelty(rollout: Rollout) -> Reading:
     """Label every clause by what it adds."""
-    text = rollout.completion
+    text, lost = rollout.completion, failed(rollout)
     problem, before = _Said(), _Said()
     problem.add(_tokens(rollout.problem))
-    relations = [equation.span.start for equation in read_page(text).equations]
-    answer = find_answer(rollout)
+    goal = _Goal(read_page(text), find_answer(rollout))
     steps: list[Step] = []
+    links: list[Link] = []
     for clause in _clauses(text):
-        item = _ITEM.match(text, clause.start, clause.stop)
-        words = _tokens(text[item.end() if item else clause.start : clause.stop])
+        words = _said_in(text, clause)
         if not words:
             continue
-        place = bisect_left(relations, clause.start)
-        relation = place < len(relations) and relations[place] < clause.stop
-        idle = _idle_talk(text, clause, words)
-        label = idle or _stated(clause, answer, before, relation)
-        steps.append(Step(clause, *(label or _novel(words, problem, before, relation))))
-        before.add(words)
-    return Reading(tuple(steps), covered=Span(0, len(text)))
+        relation = len(goal.equations(clause)) > 0
+        label = _idle_talk(text, clause, words) or _stated(clause, goal.answer, before, relation)
+        known = goal.step
+        if label is None:
+            label = _novel(words, problem, before, relation)
+            known = before.origin(words)
+            fresh = set(words) - problem.numbers - before.numbers
+            new = label[0] == "contributing"
+            if new and goal.reached(clause, fresh, len(steps)) and not lost:
+                label = ("decisive", label[1], f"{label[2]}, which is the answer")
+        if known is not None and label[2] in _REPEATED:
+            links.append(Link(known, len(steps), LinkKind.USES))
+        before.add(words, len(steps))
+        steps.append(Step(clause, *label))
+    return Reading(tuple(steps), tuple(links), covered=Span(0, len(text)))
+
+
+def _said_in(text: str, clause: Span) -> list[str]:
+    """Return the words of a clause without the number of a list item."""
+    item = _ITEM.match(text, clause.start, clause.stop)
+    return _tokens(text[item.end() if item else clause.start : clause.stop])
 
 
 def _clauses(text: str) -> Iterator[Span]:
@@ -143,16 +213,18 @@ def _stated(
     """Label the clause that states the final answer and calculates nothing."""
     if answer is None or relation or not clause.start <= answer.span.start < clause.stop:
         return None
-    value = answer.value
-    if value is None:
+    if answer.value is None:
         return "contributing", 0.5, "states the answer"
-    if value.denominator == 1:
-        written = str(abs(value.numerator)) if value.numerator.bit_length() < 400 else ""
-    else:
-        written = str(abs(float(value)))
-    if written in before.numbers:
-        return "idle", 0.65, "states an answer that is already there"
+    if _written(answer.value) in before.numbers:
+        return "idle", 0.65, _ANSWERED
     return "contributing", 0.5, "first states the answer"
+
+
+def _written(value: Fraction) -> str:
+    """Return a number as ``_unified`` writes it, without its sign; ``""`` for a huge one."""
+    if value.denominator == 1:
+        return str(abs(value.numerator)) if value.numerator.bit_length() < 400 else ""
+    return str(abs(float(value)))
 
 
 def _novel(
@@ -163,7 +235,7 @@ def _novel(
     fresh = numbers - problem.numbers - before.numbers
     repeated = before.share(words)
     if relation and repeated >= 0.9:
-        return "idle", 0.7, "repeats an earlier calculation"
+        return "idle", 0.7, _CALCULATED
     if relation:
         return "contributing", 0.8 if fresh else 0.7, "a new calculation"
     if fresh:
@@ -172,7 +244,7 @@ def _novel(
     if restated >= 0.5 and restated >= repeated:
         return "setup", 0.55 + 0.3 * restated, "says again what the problem says"
     if repeated >= 0.6:
-        return "idle", 0.45 + 0.35 * repeated, "repeats what is already said"
+        return "idle", 0.45 + 0.35 * repeated, _REPEATS
     return _worded(words, numbers, problem, before)
 
 
@@ -184,6 +256,6 @@ def _worded(
     unseen = sum(word not in problem.words and word not in before.words for word in content)
     if unseen >= 2 and 2 * unseen >= len(content):
         return "contributing", 0.4, "new words, no new number"
-    if numbers <= problem.numbers and content <= problem.words:
+    if numbers <= problem.numbers and content <= problem.words.keys():
         return "setup", 0.4, "only words and numbers of the problem"
     return "idle", 0.4, "only words and numbers that were there before"

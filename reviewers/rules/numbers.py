@@ -67,15 +67,15 @@ def compare(value: Fraction, stated: Fraction, decimals: int, *, loose: bool = F
 
     Right: equal, a correct rounding (ties either way), cut after two or more decimals, or equal
     but for the noise of binary floating point. Unclear: cut to a whole number or to one decimal
-    (a count may be rounded up or down on purpose), the sign lost, or, when ``loose`` (the text
-    says "about"), within five per cent. Wrong: everything else.
+    (a count may be rounded up or down on purpose), or, when ``loose`` (the text says "about"),
+    within five per cent. Wrong: everything else.
     """
     if value == stated:
         return Verdict.RIGHT
     gap = abs(value - stated)
     exact = value.denominator == stated.denominator == 1 and abs(value) < _NOISE
     found = Verdict.WRONG if exact else _rounded(value, stated, decimals, gap)
-    excused = value == -stated or (loose and 20 * gap <= abs(value))
+    excused = loose and 20 * gap <= abs(value)
     return Verdict.UNCLEAR if found is Verdict.WRONG and excused else found
 
 

@@ -17,10 +17,11 @@ _ABBREVIATION = re.compile(
     r"|(?:^|[\s.])[A-Z])$"
 )
 _CLAUSE = re.compile(
-    r"(?:,\s|\s)(?=(?:so|but|because|therefore|then|thus|hence|since|which means)\b)"
-    r"|;\s|,\s(?=and\b)|\s[–—]\s",
+    r"(?:,\s|\s)(?=(?:so|but|because|therefore|thus|hence|since|which means)\b)"
+    r"|,\s(?=(?:and|then)\b)|;\s|\s[–—]\s",
     re.IGNORECASE,
 )
+_LONE_WORD = re.compile(r"\W{0,8}+[^\W\d]{0,40}+(?:['’][^\W\d]{1,9}+)?\W{0,8}+")
 
 
 def sentences(text: str) -> list[Span]:
@@ -29,12 +30,18 @@ def sentences(text: str) -> list[Span]:
 
 
 def clauses(text: str, sentence: Span) -> list[Span]:
-    """Return the clauses of one sentence, cut before "so", "but", "because" and the like."""
+    """Return the clauses of one sentence, cut before "so", "but", "because" and the like.
+
+    A cut before "then" needs a comma: "she then had" is one clause. No cut leaves a single word.
+    """
     cuts = [sentence.start]
-    cuts += [match.end() for match in _CLAUSE.finditer(text, sentence.start, sentence.stop)]
+    for match in _CLAUSE.finditer(text, sentence.start, sentence.stop):
+        if not _LONE_WORD.fullmatch(text, cuts[-1], match.end()):
+            cuts.append(match.end())
+    if len(cuts) > 1 and _LONE_WORD.fullmatch(text, cuts[-1], sentence.stop):
+        cuts.pop()
     cuts.append(sentence.stop)
-    pieces = itertools.pairwise(cuts)
-    return list(_trimmed(text, pieces))
+    return list(_trimmed(text, itertools.pairwise(cuts)))
 
 
 def _ranges(text: str) -> Iterator[tuple[int, int]]:
