@@ -108,14 +108,15 @@ class Fault:
     raw: str = ""
     """Body of a response that was no reply."""
 
-    def error(self, name: str) -> DcaError:
-        """Return the error of a fault that is final for the reviewer ``name``."""
+    def error(self, name: str, address: str = "") -> DcaError:
+        """Return the error of a fault that is final for the reviewer ``name`` at ``address``."""
         if self.status in _REFUSED_KEY:
             return CredentialError(
                 f"{name}: {self.message}",
                 hint="Check the key in the environment variable of api_key_env and its rights.",
             )
-        return ReviewerUnavailable(f"{name}: {self.message}", raw=self.raw)
+        where = f" (base_url {address})" if address else ""
+        return ReviewerUnavailable(f"{name}: {self.message}{where}", raw=self.raw)
 
 
 class ModelReviewer(Reviewer, Protocol):
@@ -136,8 +137,16 @@ async def review_by_call(
     reviewer: ModelReviewer,
     rollout: Rollout,
     send: Callable[[Question], Awaitable[Reply | Fault]],
+    *,
+    address: str = "",
 ) -> Review:
     """Ask the model about ``rollout`` through ``send`` and return its review.
+
+    Args:
+        reviewer: Who is asked.
+        rollout: About what.
+        send: Sends one request.
+        address: Where the model answers, without secrets; named when it cannot be reached.
 
     Raises:
         ReviewError: No usable reply; carries the usage and the raw reply where there was one.
@@ -148,7 +157,7 @@ async def review_by_call(
     question = pose(rollout, reviewer.asking)
     outcome = await persevere(lambda: send(question), reviewer.calling)
     if isinstance(outcome, Fault):
-        raise outcome.error(reviewer.info.name)
+        raise outcome.error(reviewer.info.name, address)
     try:
         _check_end(outcome)
         parsed = parse_reply(outcome.text, rollout.completion, question.form, question.units)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from dca.domain.errors import ConfigError
 
@@ -37,3 +38,11 @@ class Endpoint:
                 f"model {self.model!r} needs api_key_env, the name of the variable with the key",
                 hint="A server of your own needs base_url instead.",
             )
+
+    @property
+    def address(self) -> str:
+        """``base_url`` as it may be shown: without user, password and query; ``""`` without one."""
+        if self.base_url is None:
+            return ""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

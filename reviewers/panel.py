@@ -49,6 +49,9 @@ class Seat:
     """Drawn from once, lazily, in order."""
     limit: int | None = None
     """Most requests of this reviewer in flight, >= 1; ``None``: only the panel's bound."""
+    given_up: Callable[[], bool] = lambda: False
+    """Tells whether to ask no more; the rollouts that were drawn already are passed over, and
+    the stream is expected to end."""
 
 
 async def convene(
@@ -135,6 +138,11 @@ class _Place:
         limit = self.seat.limit
         return not self.waiting.empty() and (limit is None or self.flying < limit)
 
+    def empty(self) -> None:
+        """Pass over what waits, so that whoever draws is not held up by it."""
+        while not self.waiting.empty():
+            self.waiting.get_nowait()
+
 
 class _Session:
     """One call of ``convene_seats``: a single loop that owns all tasks."""
@@ -199,12 +207,17 @@ class _Session:
         """Take a task that has ended off the books; remember the first failure."""
         self._asks.discard(task)
         self._draws.discard(task)
-        if self._failure is None and not task.cancelled():
-            self._failure = task.exception()
+        # Every exception is looked at: asyncio prints those that nobody has retrieved.
+        failure = None if task.cancelled() else task.exception()
+        if self._failure is None:
+            self._failure = failure
         self._change.set()
 
     def _feed(self) -> None:
         """Fill the free slots, the seat with the fewest requests in flight first."""
+        for place in self._places:
+            if place.seat.given_up():
+                place.empty()
         while len(self._asks) < self._concurrency:
             ready = [place for place in self._places if place.ready]
             if not ready:

@@ -94,7 +94,7 @@ class SdkReviewer(ABC, Generic[Client]):
 
     async def review(self, rollout: Rollout) -> Review:
         """Ask about ``rollout``; raises ``ReviewError`` or ``CredentialError``."""
-        return await review_by_call(self, rollout, self._ask)
+        return await review_by_call(self, rollout, self._ask, address=self.endpoint.address)
 
     async def _ask(self, question: Question) -> Reply | Fault:
         """Send one request with the open client."""

@@ -69,6 +69,11 @@ HOSTILE = {
     "retractions": "no, that's wrong. ",
     "shares": "half of ",
     "units": "1 a a a a ",
+    "algebra": "2x=3y+",
+    "algebra in words": "x + 3 is 2x ",
+    "marks in a row": "<<1+1=2>>=",
+    "number words": "two holes * ",
+    "conclusions": "so then ",
     "emoji": "😀",
     "right to left": "שלום 3 + 4 = 7. ",
     "line ends": "\n",
@@ -147,9 +152,9 @@ def test_the_panel_answers_for_an_ordinary_chain():
     reviews = asyncio.run(ask())
 
     assert [[step.label for step in review.steps] for review in reviews] == [
-        ["contributing"],
+        ["decisive"],
         ["decisive", "idle"],
         [],
-        ["contributing", "idle"],
+        ["decisive", "idle"],
     ]
     assert len({review.key.id for review in reviews}) == 4

@@ -17,12 +17,12 @@ def marked(text, found):
 DUCKS = "She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\nShe makes 9 * 2 = $<<9*2=18>>18.\nA: 18"
 
 
-def test_right_equations_contribute_and_are_linked_by_their_results():
+def test_right_equations_contribute_and_the_one_that_gives_the_answer_decides():
     found = read_arithmetic(rollout(DUCKS, reward=1.0))
 
     assert marked(DUCKS, found) == [
         ("16 - 3 - 4 = <<16-3-4=9>>9", "contributing"),
-        ("9 * 2 = $<<9*2=18>>18", "contributing"),
+        ("9 * 2 = $<<9*2=18>>18", "decisive"),
     ]
     assert found.links == (Link(0, 1, LinkKind.USES),)
     assert found.covered is None
@@ -30,7 +30,41 @@ def test_right_equations_contribute_and_are_linked_by_their_results():
     assert found.soundness is Soundness.SOUND
 
 
-def test_a_wrong_equation_is_harmful_blamed_and_makes_the_answer_unsound():
+def test_in_a_failure_no_equation_is_decisive_and_soundness_is_not_judged():
+    found = read_arithmetic(rollout(DUCKS, reward=0.0))
+
+    assert [step.label for step in found.steps] == ["contributing", "contributing"]
+    assert found.soundness is None
+
+
+def test_the_equation_that_decides_stands_before_the_answer():
+    text = "16 - 7 = 9.\nThe answer is 9.\nCheck: 3 * 3 = 9."
+
+    assert [step.label for step in read_arithmetic(rollout(text)).steps] == [
+        "decisive",
+        "contributing",
+    ]
+
+
+def test_a_wrong_equation_that_gives_the_answer_is_not_decisive():
+    text = "3 * 4 = 11.\nA: 11"
+
+    assert marked(text, read_arithmetic(rollout(text, reward=1.0))) == [("3 * 4 = 11", "harmful")]
+
+
+def test_algebra_that_cannot_be_read_leaves_the_soundness_unsure():
+    text = "We know that x+17 = 2x.\nx = 17/2 = 8.5\nA: 8.5"
+
+    assert read_arithmetic(rollout(text, reward=1.0)).soundness is Soundness.UNSURE
+
+
+def test_algebra_after_the_answer_changes_nothing():
+    text = "17/2 = 8.5\nA: 8.5\nNote: 2x = 17"
+
+    assert read_arithmetic(rollout(text, reward=1.0)).soundness is Soundness.SOUND
+
+
+def test_a_wrong_equation_is_harmful_and_blamed():
     text = "3 * 4 = 11, then 11 + 5 = 16.\nThe answer is 16."
 
     found = read_arithmetic(rollout(text, reward=0.0))
@@ -38,7 +72,6 @@ def test_a_wrong_equation_is_harmful_blamed_and_makes_the_answer_unsound():
     assert marked(text, found) == [("3 * 4 = 11", "harmful"), ("11 + 5 = 16", "contributing")]
     assert found.steps[0].reason == "the calculation comes to 12"
     assert found.blame == Blame(0)
-    assert found.soundness is Soundness.UNSOUND
 
 
 def test_a_success_that_rests_on_a_wrong_equation_is_unsound_and_nobody_is_blamed():
@@ -71,7 +104,7 @@ def test_a_repaired_equation_is_indirect_and_linked_to_its_repair():
     ]
     assert found.links == (Link(1, 2, LinkKind.USES), Link(0, 1, LinkKind.REPAIRS))
     assert found.blame is None
-    assert found.soundness is Soundness.SOUND
+    assert read_arithmetic(rollout(text, reward=1.0)).soundness is Soundness.SOUND
 
 
 def test_a_retraction_that_recomputes_otherwise_repairs_too():
@@ -121,7 +154,7 @@ def test_what_cannot_be_judged_is_no_vote_and_leaves_the_soundness_unsure():
 
     found = read_arithmetic(rollout(text, reward=1.0))
 
-    assert marked(text, found) == [("3 * 2 = 6", "contributing")]
+    assert marked(text, found) == [("3 * 2 = 6", "decisive")]
     assert found.links == ()
     assert found.soundness is Soundness.UNSURE
 

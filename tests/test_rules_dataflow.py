@@ -55,7 +55,7 @@ def test_a_number_from_nowhere_on_the_way_is_harmful_in_a_failure():
     assert marked(text, found)[0] == ("She sells 16 - 7.5 = 8.5 eggs.", "harmful")
     assert found.steps[0].reason == "the answer rests on it, but 7.5 comes from nowhere"
     assert found.blame == Blame(0)
-    assert found.soundness is Soundness.UNSURE
+    assert found.soundness is None
 
 
 def test_a_number_from_nowhere_in_a_success_is_only_less_certain():
@@ -84,7 +84,7 @@ def test_a_wrong_equation_on_the_way_is_harmful():
 
     assert marked(text, found)[0] == ("She uses 3 + 4 = 8 eggs.", "harmful")
     assert found.blame == Blame(0)
-    assert found.soundness is Soundness.UNSOUND
+    assert read_dataflow(rollout(text, reward=1.0)).soundness is Soundness.UNSOUND
 
 
 def test_an_answer_that_no_step_leads_to_is_harmful_in_a_failure():
@@ -95,7 +95,6 @@ def test_an_answer_that_no_step_leads_to_is_harmful_in_a_failure():
     assert marked(text, found) == [("A: 40", "harmful")]
     assert found.covered is None
     assert found.blame == Blame(0)
-    assert found.soundness is Soundness.UNSOUND
 
 
 def test_an_answer_that_no_step_leads_to_is_unsound_in_a_success_but_not_harmful():
@@ -150,7 +149,47 @@ def test_a_text_without_a_numeric_answer_cannot_be_followed():
     assert found.steps == ()
     assert found.covered is None
     assert found.blame is None
-    assert found.soundness is Soundness.UNSURE
+    assert read_dataflow(rollout(text, problem="Five cars.")).soundness is Soundness.UNSURE
+
+
+FISH = "He had 7 fish and bought 17 more, twice as many as before. How many has he?"
+
+
+def test_algebra_that_cannot_be_read_does_not_count_as_checked():
+    text = (
+        "he had x+17 fish.\nWe know that x+17 = 2x.\n"
+        "Subtracting x from both sides, we get 2x = 17.\nx = 17/2 = 8.5\nA: 8.5"
+    )
+
+    assert read_dataflow(rollout(text, reward=0.0, problem=FISH)).blame is None
+    assert read_dataflow(rollout(text, reward=0.0, problem=FISH)).soundness is None
+    assert read_dataflow(rollout(text, reward=1.0, problem=FISH)).soundness is Soundness.UNSURE
+
+
+def test_a_wrong_equation_is_blamed_beside_algebra_too():
+    text = "We know that x+17 = 2x.\nx = 17/2 = 9\nSo 9 + 17 = 25.\nA: 25"
+
+    assert read_dataflow(rollout(text, reward=0.0, problem=FISH)).blame == Blame(2)
+
+
+def test_numbers_may_come_from_algebra_that_cannot_be_read():
+    text = "We know that x+17 = 2x.\nHe adds 19.5 + 7 = 26.5.\nA: 26.5"
+    nowhere = "We know that x+17 = 2x.\nHe adds 7 + 17 = 24.\nA: 260"
+
+    found = read_dataflow(rollout(text, reward=0.0, problem=FISH))
+
+    assert [step.label for step in found.steps][1] == "contributing"
+    assert found.blame is None
+    assert read_dataflow(rollout(nowhere, reward=0.0, problem=FISH)).blame is None
+    assert read_dataflow(rollout(nowhere, problem=FISH)).soundness is Soundness.UNSURE
+
+
+def test_nobody_is_cleared_when_the_text_holds_a_wrong_equation_anywhere():
+    beside = "She uses 3 + 4 = 7 eggs.\nThey walk 5 * 5 = 24 steps.\n16 - 7 = 9.\nA: 9"
+    slip = "She uses 3 + 5 = <<3+4=7>>7 eggs.\n16 - 7 = 9.\nA: 9"
+
+    assert read_dataflow(rollout(beside, reward=0.0)).blame is None
+    assert read_dataflow(rollout(slip, reward=0.0)).blame is None
 
 
 def test_restated_results_are_idle():

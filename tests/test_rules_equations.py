@@ -101,6 +101,11 @@ WRONG = [
     ("The total is hats and <<9*2=19>>19", "9*2=19", "18"),
     ("14 = 3 * 4", "14 = 3 * 4", "12"),
     ("2 * 3 = 6 = 2 + 5", "2 * 3 = 6 = 2 + 5", "7"),
+    ("180 - 240 = 60", "180 - 240 = 60", "-60"),
+    ("peeled 180 - 240 = <<180-240=-60>>60 more", "180 - 240 = <<180-240=-60>>60", "-60"),
+    ("Less is good. 62 toys - 110 toys = 48", "62 toys - 110 toys = 48", "-48"),
+    ("two holes * 2 holes = <<2*2=5>>5", "two holes * 2 holes = <<2*2=5>>5", "4"),
+    ("twenty-five plus five is fifty", "twenty-five plus five is fifty", "30"),
 ]
 
 
@@ -118,7 +123,13 @@ UNCLEAR = [
     "11 / 3 = 3 people",  # cut to whole people
     "10 / 3 = 4 boxes",  # one more box for the rest
     "10 / 3 = 3.34",  # money rounded up
-    "60 - 170 = 110",  # a difference without its sign
+    "The difference is 60 - 170 = 110",  # without its sign
+    "He is 60 - 170 = 110 points short.",
+    "She earned 360 - 480 = $<<360-480=-120>>120 less.",
+    "pages 10-25 = 15 pages",  # a range
+    "7 buttons with two holes * 2 holes = <<7*2=14>>14",
+    "60% more than the first two complexes * 400 = 240",
+    "4 * each two = 6",
     "1 hour + 30 minutes = 90 minutes",
     "50 cents * 4 = 2 dollars",
     "5 feet * 2 = 120 inches",
@@ -189,6 +200,58 @@ UNREAD = [
 @pytest.mark.parametrize("text", UNREAD)
 def test_what_is_no_plain_arithmetic_is_left_alone(text):
     assert [e for e in read_page(text).equations if e.verdict is Verdict.WRONG] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We know that x+17 = 2x.",
+        "2x = 17",
+        "S + G is 70",
+        "profit - 3 = 5",
+        "He pays 3 + 4 = 7 * price",
+        "f(3) = 8",
+        "√9 + 1 = 5",
+        "2:38 - 2:15 = 24",
+        "12/x = 5",
+        "so x = <<3*k=25>>25",
+        "- x * 3 = 9",
+    ],
+)
+def test_mathematics_that_cannot_be_checked_is_known_to_be_there(text):
+    assert len(read_page(text).unread) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Let x = 3 * 4 = 12.",
+        "x = 16 - 7",
+        "- x = 5",
+        "x=<<6=6>>6",
+        "2k = <<2*3=6>>6",
+        "Day 2 = 3 * 4 = 12",
+        "Total = $12",
+        "#3 = 5 apples",
+        "The ice-cream = 5 dollars",
+        "1 hour = 60 minutes",
+        "There are 2x players and b is 5",
+        "At 3pm it was 5",
+        "16 - 3 - 4 = <<16-3-4=9>>9 eggs",
+        "revenue - cost = profit",
+    ],
+)
+def test_what_gives_a_name_or_is_checked_is_no_unread_mathematics(text):
+    assert read_page(text).unread == ()
+
+
+def test_unread_mathematics_has_its_place():
+    page = read_page("3 + 4 = 7, so 2x = 17")
+
+    # "=" of "2x = 17" is the 18th character.
+    assert page.unread == (17,)
+    assert page.unread_before(18)
+    assert not page.unread_before(17)
 
 
 def test_an_equation_knows_its_operands_and_its_result():

@@ -66,6 +66,16 @@ def test_clauses_are_cut_before_conclusions():
     ]
 
 
+def test_a_subject_is_not_cut_from_its_verb():
+    text = "She then had 6*2 = 12 eggs, then 3 more. And so it ends, I think so."
+
+    assert texts(text, [c for s in sentences(text) for c in clauses(text, s)]) == [
+        "She then had 6*2 = 12 eggs,",
+        "then 3 more.",
+        "And so it ends, I think so.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "stated", "value"),
     [
@@ -115,6 +125,7 @@ def test_the_answer_marked_by_the_source_comes_first():
         ("Hmm, that can't be right. So 7", Cue.RETRACT, "Hmm, that can't be right."),
         ("x — scratch that, y", Cue.RETRACT, "scratch that,"),
         ("I made a mistake in line 2. So", Cue.RETRACT, "I made a mistake in line 2."),
+        ("So 8. Hmm, that's way off.", Cue.RETRACT, "Hmm, that's way off."),
         ("Let me recompute this: 7", Cue.RETRACT, "Let me recompute this:"),
         ("Wait 3 + 4", Cue.DOUBT, "Wait"),
         ("This approach doesn't work.", Cue.TURN, "This approach doesn't work."),
@@ -136,7 +147,15 @@ def test_cues_are_found_with_their_clauses(text, cue, clause):
 
 @pytest.mark.parametrize(
     "text",
-    ["There is no water, now go", "He waited 3 hours", "Correct 5 errors", "notes, nothing"],
+    [
+        "There is no water, now go",
+        "He waited 3 hours",
+        "Correct 5 errors",
+        "notes, nothing",
+        "It's off by 1.5% because 18/100 = 0.18.",
+        "That is off the list.",
+        "It's off.",
+    ],
 )
 def test_ordinary_words_are_no_cue(text):
     assert list(cues_in(text, 0, len(text))) == []
@@ -163,5 +182,5 @@ def test_the_panel_holds_every_rule_in_a_family_of_its_own():
 def test_a_label_set_without_a_needed_label_is_refused():
     two = LabelSet("two", (Label("idle", "R", 0.0, "x"), Label("harmful", "X", -1.0, "y")))
 
-    with pytest.raises(ConfigError, match=r"'arithmetic' gives the labels contributing, indirect"):
+    with pytest.raises(ConfigError, match=r"'arithmetic' gives the labels decisive, contributing"):
         offline_panel(two)

@@ -1,6 +1,6 @@
 """From configuration to reviewers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dca.config.reviewers import (
     RulesReviewer,
     Table,
 )
+from dca.domain.consensus import ConsensusParams
 from dca.domain.errors import ConfigError
 from dca.domain.labels import LabelSet
 from reviewers.calling import Calling
@@ -38,6 +39,29 @@ def build_panel(config: Config, name: str) -> tuple[Reviewer, ...]:
             hint=f"the panels are {', '.join(sorted(config.panels))}",
         )
     return tuple(build_reviewer(config, member) for member in config.panels[name].reviewers)
+
+
+def check_panel(reviewers: Sequence[Reviewer], params: ConsensusParams) -> None:
+    """Refuse a panel that is too small ever to agree, before anybody is asked.
+
+    Raises:
+        ConfigError: It has fewer reviewers or families than a vote needs; all text would be thin.
+    """
+    families = sorted({reviewer.info.family for reviewer in reviewers})
+    if len(reviewers) < params.min_reviewers:
+        raise ConfigError(
+            f"consensus.min_reviewers is {params.min_reviewers}, but the panel's reviewers are"
+            f" {len(reviewers)}: it could never agree on anything",
+            hint=f"name more reviewers in the panel, or set [consensus] min_reviewers ="
+            f" {len(reviewers)}",
+        )
+    if len(families) < params.min_families:
+        raise ConfigError(
+            f"consensus.min_families is {params.min_families}, but the panel's families are"
+            f" {len(families)} ({', '.join(families)}): it could never agree on anything",
+            hint="add a reviewer of another family, or set [consensus] min_families ="
+            f" {len(families)}: agreement within one family is weaker evidence",
+        )
 
 
 def build_reviewer(config: Config, name: str) -> Reviewer:

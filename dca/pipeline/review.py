@@ -36,13 +36,19 @@ class ReviewerResult:
     asked: int
     reviews: int
     cached: int
-    """Rollouts that it had answered before."""
+    """Rollouts that it had reviewed before."""
     abstentions: Mapping[str, int] = field(default_factory=dict[str, int])
     """Abstentions of this run by kind."""
     pending: int = 0
     """Rollouts still without an answer."""
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_abstentions: int = 0
+    """Rollouts on which it had abstained before and was not asked again."""
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why it abstained, of this run and before: the most frequent messages, at most three."""
+    stopped: str = ""
+    """Why it was asked no more in this run; ``""`` when it was not given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,9 @@ class ReviewResult:
     @property
     def complete(self) -> bool:
         """True when every reviewer answered every selected rollout with a review."""
-        return not any(row.pending or row.abstentions for row in self.reviewers)
+        return not any(
+            row.pending or row.abstentions or row.cached_abstentions for row in self.reviewers
+        )
 
 
 def review_store(
@@ -76,7 +84,9 @@ def review_store(
     """Ask each reviewer about each selected rollout that it has not answered.
 
     Every answer is stored within ``LINGER`` seconds. What was answered before is never asked
-    again, so running it again after a kill asks only for what is missing.
+    again, so running it again after a kill asks only for what is missing. A model whose first
+    ``HOPELESS`` answers are one and the same fault of its endpoint is asked no more in this run;
+    what is left stays pending.
 
     Args:
         engine: The store.
@@ -104,6 +114,10 @@ def review_store(
             )
             for reviewer in panel
         }
+        before = {
+            reviewer.info.name: abstention_reasons(session, *_key(reviewer), selection).total()
+            for reviewer in panel
+        }
         names = [reviewer.info.name for reviewer in panel]
         job = start_job(session, "review", {"panel": names}, total=sum(todo.values()))
     desk = _Desk(engine, panel, job, progress or Silent())
@@ -121,7 +135,17 @@ def review_store(
         with transaction(engine) as session:
             finish_job(session, job, outcome, done=desk.done)
         desk.progress.finish()
-    rows = tuple(desk.result(reviewer, selected, todo[reviewer.info.name]) for reviewer in panel)
+    held = {name: 0 if retry_failed else count for name, count in before.items()}
+    with transaction(engine) as session:
+        rows = tuple(
+            replace(
+                desk.result(reviewer, todo[reviewer.info.name]),
+                cached=selected - todo[reviewer.info.name] - held[reviewer.info.name],
+                cached_abstentions=held[reviewer.info.name],
+                reasons=top_reasons(session, reviewer, selection),
+            )
+            for reviewer in panel
+        )
     return ReviewResult(job, selected, rows, time.monotonic() - started, stop.is_set())
 
 

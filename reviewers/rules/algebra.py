@@ -11,7 +11,7 @@ from reviewers.rules.tokens import Token
 _CHUNK = re.compile(r"[^bW]+")
 _MATHS = re.compile(r"[-+*/^]|[nqx)][qx]|[qx][n(]")
 """An operator, or a name beside a number or another name: "2x", "f(3)", "√9"."""
-_READABLE = re.compile(r"w*+-?[(\-]*+n[%w)]*+(?:[-+*/^][(\-]*+n[%w)]*+)*+m?")
+_READABLE = re.compile(r"(?:w++\(*+|[(\-]*+)n[%w)]*+(?:[-+*/^][(\-]*+n[%w)]*+)*m?")
 _CLAIM = re.compile(r"[-+*/^A-Za-z]")
 """What a calculator mark holds that says more than "<<6=6>>"."""
 _BULLETS = "-*+"
@@ -20,8 +20,8 @@ _BULLETS = "-*+"
 def unread(tokens: Sequence[Token], spans: Sequence[Span]) -> Iterator[int]:
     """Yield, in text order, where equalities stand that hold mathematics and cannot be checked.
 
-    A name that is only given a value, "x = 3 * 4", can. An equality in words, "x + 17 is 25", is
-    mathematics only when it holds a one-letter name.
+    A name that is only given a value, "x = 3 * 4", can. An equality in words is mathematics only
+    when it holds a one-letter name and both sides hold quantities: "x + 17 is 25".
 
     Args:
         tokens: The tokens of one block.
@@ -75,5 +75,8 @@ def _unreadable(sign: Token, left: str, right: str) -> bool:
     sides = [side.lstrip(_BULLETS) for side in (left, right)]
     if not any(kind in side for side in sides for kind in "nqx"):
         return False
-    odd = [side for side in sides if _MATHS.search(side) and not _READABLE.fullmatch(side)]
-    return any("x" in side for side in odd) if sign.text.isalpha() else bool(odd)
+    odd = [_MATHS.search(side) and not _READABLE.fullmatch(side) for side in sides]
+    if sign.text.isalpha():
+        named = any(found and "x" in side for found, side in zip(odd, sides, strict=True))
+        return named and all("n" in side or "x" in side for side in sides)
+    return any(odd)

@@ -10,7 +10,7 @@ from reviewers.rules.expressions import PercentRule, evaluate, postfix
 from reviewers.rules.scanner import tokenise
 
 _STATED = re.compile(
-    r"\\boxed[ ]?\{(?P<boxed>(?:[^{}\n]|\{[^{}\n]{0,60}\}){1,120}+)\}"
+    r"\\boxed[ ]?\{(?P<boxed>(?:[^{}\n]|\{[^{}\n]{0,60}\}){1,120})\}"
     r"|<answer>[ \n]{0,4}(?P<tag>[^<>]{1,200})"
     r"|^[ \t]{0,8}\#{2,4}[ ]{0,3}(?P<hashes>[^\n]{1,120})"
     r"|^[ \t]{0,8}[*_]{0,3}(?:A|Ans|Answer|Final[ ]answer|Result)[*_]{0,3}[ ]?[:=][*_ ]{0,4}"
@@ -20,7 +20,7 @@ _STATED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LEAD = re.compile(
-    r"(?:[\s$€£¥₹*:=~≈(]|\\\(|\\\[|about|approximately|is|therefore|just)*+", re.IGNORECASE
+    r"(?:[\s$€£¥₹*:=~≈(]|\\\(|\\\[|about|approximately|is|therefore|just)*", re.IGNORECASE
 )
 
 _STRETCH = re.compile(r"[^bW]+")

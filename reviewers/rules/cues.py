@@ -24,7 +24,7 @@ class Cue(StrEnum):
 _CUES = {
     Cue.RETRACT: r"""
         (?:no|nope|oops|whoops|scratch[ ]that|strike[ ]that|my[ ]mistake|correction|sorry)[,.:!—-]
-      | (?:(?:wait|hmm+|hold[ ]on|oh|ah|but|no|actually|so)[,.!…—-]{0,3}[ ]){0,3}+
+      | (?:(?:wait|hmm+|hold[ ]on|oh|ah|but|no|actually|so)[,.!…—-]{0,3}[ ]){0,3}
         (?:(?:that|this|it|which)(?:[ ]is|['’]s|[ ]was|[ ]must[ ]be|[ ]seems|[ ]looks)[ ]
              (?:(?:clearly|obviously|definitely|actually|also)[ ])?
              (?:wrong|incorrect|not[ ](?:right|correct|true|possible)|a[ ]mistake|an[ ]error)

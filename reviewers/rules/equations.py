@@ -15,8 +15,8 @@ from reviewers.rules.scanner import tokenise
 from reviewers.rules.sides import Side, is_label, left_end, read_sides, result_of, right_end
 from reviewers.rules.tokens import Token, blocks
 
-_EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*+"
-_RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*+m?|m")
+_EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*"
+_RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*m?|m")
 """One expression, or several joined by equality signs, in the kinds of ``tokens``; or a mark."""
 
 

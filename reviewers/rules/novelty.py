@@ -91,13 +91,18 @@ class _Said:
         self.words: dict[str, int] = {}
         self.pairs: dict[tuple[str, str], int] = {}
         self.numbers: set[str] = set()
+        self.of_step: list[set[str]] = []
+        """The numbers of every step."""
 
-    def add(self, words: list[str], step: int = 0) -> None:
+    def add(self, words: list[str]) -> None:
+        """Note the words of the next step."""
+        step = len(self.of_step)
         for word in words:
             self.words.setdefault(word, step)
         for pair in pairwise(words):
             self.pairs.setdefault(pair, step)
-        self.numbers.update(word for word in words if word[0].isdigit())
+        self.of_step.append({word for word in words if word[0].isdigit()})
+        self.numbers |= self.of_step[-1]
 
     def share(self, words: list[str]) -> float:
         """Return the share of word pairs, or of a lone word, said before, in [0, 1]."""
@@ -107,13 +112,16 @@ class _Said:
         return sum(pair in self.pairs for pair in pairs) / len(pairs)
 
     def origin(self, words: list[str]) -> int | None:
-        """Return the step that first said at least half of the word pairs, or the lone word."""
+        """Return the step that first said at least half of the word pairs and has all numbers."""
         pairs = list(pairwise(words))
-        first = [self.pairs[p] for p in pairs if p in self.pairs]
+        first = [self.pairs[pair] for pair in pairs if pair in self.pairs]
         if not pairs:
             first = [self.words[word] for word in words if word in self.words]
-        step, count = Counter(first).most_common(1)[0] if first else (0, 0)
-        return step if count and 2 * count >= len(pairs) else None
+        if not first:
+            return None
+        step, count = Counter(first).most_common(1)[0]
+        known = all(word in self.of_step[step] for word in words if word[0].isdigit())
+        return step if known and 2 * count >= len(pairs) else None
 
 
 class _Goal:
@@ -177,7 +185,7 @@ def read_novelty(rollout: Rollout) -> Reading:
                 label = ("decisive", label[1], f"{label[2]}, which is the answer")
         if known is not None and label[2] in _REPEATED:
             links.append(Link(known, len(steps), LinkKind.USES))
-        before.add(words, len(steps))
+        before.add(words)
         steps.append(Step(clause, *label))
     return Reading(tuple(steps), tuple(links), covered=Span(0, len(text)))
 

@@ -21,7 +21,7 @@ PARTS = {word: int(below) for word, _, below in (part.partition("/") for part in
 """Denominators of fraction words. All but ``half`` are read as fractions only in company."""
 MULTIPLES = {"twice": 2, "double": 2, "thrice": 3, "triple": 3, "quadruple": 4}
 
-_GROUPED = re.compile(r"[0-9]{1,3}(?:(?:,|\{,\}|\\,)[0-9]{3})++(?:\.[0-9]++)?")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:(?:,|\{,\}|\\,)[0-9]{3})+(?:\.[0-9]++)?")
 _PLAIN = re.compile(r"([0-9]*+)\.?([0-9]*+)(?:[eE]([+-]?[0-9]{1,3}))?")
 _MAX_EXPONENT = 30
 _NOISE = 10**11
