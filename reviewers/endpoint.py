@@ -41,7 +41,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """``base_url`` as it may be shown: without user, password and query; ``""`` without one."""
+        """``base_url`` without user, password and query, so that it may be shown; else ``""``."""
         if self.base_url is None:
             return ""
         parts = urlsplit(self.base_url)

@@ -195,7 +195,7 @@ def _postgres(url: URL) -> Engine:
     except ModuleNotFoundError:
         raise MissingExtra(
             "PostgreSQL needs psycopg, which is not installed",
-            hint="pip install 'deliberative-credit-assignment[postgres]'",
+            hint="pip install '.[postgres]' in the project's folder",
         ) from None
 
 

@@ -1,5 +1,6 @@
 """Reviewers and their answers in the store."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -241,6 +242,28 @@ def count_answers(
         for reviewer, prompt, labels, asked_round, number in session.execute(statement):
             counts.setdefault((reviewer, prompt, labels, asked_round), [0, 0])[place] = number
     return [AnswerCount(*key, *counts[key]) for key in sorted(counts)]
+
+
+def abstention_reasons(
+    session: Session,
+    reviewer_digest: str,
+    prompt_digest: str,
+    label_set: str,
+    round_: int,
+    selection: Selection,
+) -> Counter[str]:
+    """Return why a reviewer abstained on the selected rollouts: message to count.
+
+    Only abstentions that no review has replaced are counted.
+    """
+    kept = AnswerFilter(label_set, round_, (reviewer_digest,), (prompt_digest,))
+    counts: Counter[str] = Counter()
+    for keys in chunks(selected_keys(session, selection), KEY_PAGE):
+        ids = [key for _, key in keys]
+        wanted = _kept(session, AbstentionRow, ids, kept)
+        reasons = select(AbstentionRow.reason).where(*wanted, _standing())
+        counts.update(session.scalars(reasons))
+    return counts
 
 
 def answers_digest(

@@ -6,7 +6,7 @@ from dca.cli.importing import excerpt, preview_lines, read_mapping, read_tags
 from dca.domain.errors import UsageError
 from dca.formats.row import Reject
 from dca.pipeline.importing import SourcePreview
-from tests.command_line import ROWS, clean_folder, invoke, on_terminal, write_rows
+from tests.command_line import ROWS, clean_folder, invoke, on_terminal, spawn, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +111,55 @@ def test_a_source_without_a_row_says_so():
         "  5 of the first 9 rows are not usable:",
         *["    line 3: bad\\x1b"] * 3,
     ]
+
+
+def test_a_dry_run_says_which_columns_became_what_and_verifies_the_sample(capsys, folder):
+    row = {"q": "2 + 2?", "a": "The answer is 4.", "score": 0.5, "gold": "4", "dataset": "sums"}
+    write_rows(folder / "r.jsonl", [row, {**row, "gold": "5"}])
+    line = ("import", "r.jsonl", "--map", "prompt=q,completion=a,truth=gold", "--dry-run")
+
+    shown = invoke(capsys, *line, "--verify", "numeric").out
+    (source,) = invoke(capsys, *line, "--verify", "numeric", "--json").document["sources"]
+    unknown = invoke(capsys, *line, "--verify", "numric")
+
+    for text in ("  reward from score", "  truth from gold", "  task from dataset"):
+        assert f"{text}\n" in shown
+    assert "  reward: 1\n" in shown
+    assert "  verified correct: 1\n  verified wrong: 1\n" in shown
+    assert source["facts"] == {"reward": "score", "truth": "gold", "task": "dataset"}
+    assert source["verified"] == {"correct": 1, "wrong": 1}
+    assert unknown.code == 2
+    assert "no verification named 'numric'" in unknown.err
+
+
+def test_a_dry_run_without_a_usable_row_is_partial(capsys, folder):
+    (folder / "r.jsonl").write_text("no json\n")
+    write_rows(folder / "empty.jsonl", [{"prompt": "x", "completion": ""}])
+
+    broken = invoke(capsys, "import", "r.jsonl", "--dry-run")
+
+    assert broken.code == 3
+    assert "r.jsonl: no usable row\n  1 of the first 1 rows are not usable:\n" in broken.out
+    assert "    line 1: broken JSON: " in broken.out
+    assert invoke(capsys, "import", "empty.jsonl", "--dry-run").code == 3
+
+
+@pytest.mark.parametrize(
+    "flags", [("--format", "trl"), ("--verify", "nope"), ("--map", "reward=none")]
+)
+def test_an_import_that_fails_before_the_first_row_leaves_no_store(capsys, folder, flags):
+    write_rows(folder / "r.jsonl", ROWS)
+
+    answer = invoke(capsys, "import", "r.jsonl", *flags)
+
+    assert answer.code == 2
+    assert not (folder / "dca.db").exists()
+
+
+def test_standard_input_that_no_format_fits_leaves_no_store(folder):
+    done = spawn("import", "-", input='{"a": 1}\n')
+    taken = spawn("import", "-", input='{"prompt": "x", "completion": "y"}\n')
+
+    assert done.returncode == 2
+    assert "unknown format with the columns a" in done.stderr
+    assert taken.stdout == "new 1 · unchanged 0 · rejected 0\n"

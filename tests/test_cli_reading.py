@@ -227,3 +227,20 @@ def test_a_sheet_without_verdicts_and_without_its_labels_still_reads():
     assert (first.letter, first.value, first.text, first.notes) == ("H", 0.0, "One step.", ())
     assert (second.letter, second.text) == (".", "(white space)")
     assert legend([first, second], None) == ". no vote"
+
+
+def test_a_key_without_its_colon_is_told(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(2))
+
+    for term, meant in (("reward<1", "reward:<1"), ("step>=3", "step:>=3"), ("task=x", "task:x")):
+        answer = invoke(capsys, "ls", "--where", term)
+        assert answer.code == 6
+        assert f"did you mean {meant}?" in answer.err
+    assert "did you mean" not in invoke(capsys, "ls", "--where", "nowhere").err
+
+
+def test_ls_in_a_pipe_is_parted_by_tabs(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(1))
+
+    cells = [f"{0:020d}", "sums", "0", "1", "27", "0", "-", "-", "policy"]
+    assert invoke(capsys, "ls").out == "\t".join(cells) + "\n"

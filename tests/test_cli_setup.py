@@ -15,12 +15,7 @@ from dca.cli.run import Run
 from dca.cli.stores import sqlite_file
 from dca.cli.streams import Masked
 from dca.config import load
-from tests.command_line import (
-    clean_folder,
-    fill,
-    invoke,
-    plain_rollouts,
-)
+from tests.command_line import clean_folder, fill, invoke, plain_rollouts
 
 
 @pytest.fixture(autouse=True)
@@ -242,3 +237,26 @@ def test_a_document_can_hold_any_text(capsys):
     run.document({"text": "\ud800 é 😀"}, 0)
 
     assert json.loads(capsys.readouterr().out)["text"] == "\ud800 é 😀"
+
+
+def test_upgrading_a_current_store_asks_nothing_and_a_missing_one_is_not_made(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(1))
+
+    assert invoke(capsys, "db", "upgrade").out == "dca.db: schema 0001\n"
+    missing = invoke(capsys, "db", "upgrade", "--store", "none.db", "--yes")
+    assert missing.code == 2
+    assert missing.err.splitlines()[0] == "dca: no store at none.db"
+    assert not (folder / "none.db").exists()
+
+
+def test_endpoints_are_contacted_only_with_live(capsys, folder):
+    assert "Endpoints" not in invoke(capsys, "doctor").out
+    made = invoke(capsys, "init", "--panel", "openai-compatible")
+
+    assert "dca doctor --live  # contacts the endpoints\n" in made.out
+    assert "`dca doctor --live` contacts the endpoints" in invoke(capsys, "doctor").out
+    refused = invoke(capsys, "init")
+    assert refused.err.splitlines() == [
+        "dca: dca.toml and .env.example exist already",
+        "     --force overwrites them",
+    ]

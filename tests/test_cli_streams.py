@@ -218,6 +218,44 @@ def test_lines_written_together_are_masked_too(capsys):
     assert capsys.readouterr().out == "a ***\nb\n"
 
 
+REFUSING = """\
+import asyncio, sys
+from pathlib import Path
+from tests.provider_server import ProviderServer, chat
+
+async def main():
+    async with ProviderServer(chat("{}")) as server:
+        text = Path("dca.toml").read_text().replace("@URL@", f"{server.url}/v1")
+        Path("dca.toml").write_text(text)
+        command = (sys.executable, "-m", "dca", "review", "--concurrency", "8")
+        child = await asyncio.create_subprocess_exec(*command)
+        return await child.wait()
+
+sys.exit(asyncio.run(main()))
+"""
+
+
+def test_a_refused_key_is_said_once(folder):
+    fill(folder / "dca.db", plain_rollouts(40))
+    (folder / "dca.toml").write_text(
+        "[review]\npanel='main'\n[panels.main]\nreviewers=['a', 'arithmetic']\n[reviewers.a]\n"
+        "kind='openai-compatible'\nbase_url='@URL@'\nmodel='m'\napi_key_env='WRONG_KEY'\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSING],
+        env={**os.environ, "WRONG_KEY": "sk-wrong-0123456789"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 7, done.stderr
+    assert "Task exception" not in done.stderr
+    assert done.stderr.count("the endpoint refused the key (HTTP 401)") == 1
+
+
 def test_the_first_interrupt_drains_and_the_second_aborts(capsys):
     run = Run((Masked(sys.stdout), Masked(sys.stderr)))
     before = signal.getsignal(signal.SIGINT)

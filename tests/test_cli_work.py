@@ -1,7 +1,9 @@
 """``dca review``, ``consensus``, ``credit``, ``export``, ``train`` and ``demo``."""
 
+import dataclasses
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from dca.cli.demo import print_training
 from dca.cli.run import stdout_console
 from dca.cli.train import listener, metrics_line, print_report
 from dca.pipeline.demo import DemoTraining, Sampled
+from dca.pipeline.progress import Silent
 from tests.command_line import (
     ROWS,
     clean_folder,
@@ -91,15 +94,112 @@ def test_a_panel_that_abstains_makes_the_review_partial(capsys, folder):
     )
     (folder / "dca.toml").write_text(
         "[reviewers.old]\nkind='replay'\npath='answers.jsonl'\n[panels.main]\nreviewers=['old']\n"
+        "[consensus]\nmin_reviewers=1\nmin_families=1\n"
     )
 
     answer = invoke(capsys, "review", "--panel", "main")
+    again = invoke(capsys, "review", "--panel", "main")
     settled = invoke(capsys, "consensus", "--panel", "main", "--min-reviewers", "1")
 
     assert answer.code == 3
     assert re.search(r"^old +1 +0 +0 +0 +0 +unavailable 1$", answer.out, re.MULTILINE)
+    assert "\nold: abstained on 1: no review of this rollout was recorded\n" in answer.out
+    assert "dca review --retry-failed asks again" in answer.out
+    assert again.code == 3
+    assert re.search(r"^old +0 +1 +0 +0 +0 +before 1$", again.out, re.MULTILINE)
+    assert "\nold: abstained on 1: no review of this rollout was recorded\n" in again.out
     assert "Abstentions: old 1" in settled.out
     assert invoke(capsys, "review", "--panel", "mian").code == 2
+
+
+SERVED = """\
+[review]
+panel = "main"
+[panels.main]
+reviewers = ["b", "arithmetic"]
+[reviewers.b]
+kind = "openai-compatible"
+base_url = "{url}"
+model = "tiny"
+family = "b"
+retries = 0
+"""
+
+
+def closed_port() -> str:
+    """Return the address of a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+def test_a_dead_server_is_asked_five_times_and_the_other_reviewers_go_on(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(30))
+    url = closed_port()
+    (folder / "dca.toml").write_text(SERVED.format(url=url.replace("//", "//me:secret-word@")))
+
+    answer = invoke(capsys, "review", "--concurrency", "1")
+    document = invoke(capsys, "review", "--concurrency", "1", "--json").document
+
+    assert answer.code == 3
+    fault = f"Connection error. (base_url {url})"
+    assert f"\nb: stopped after 5 failures in a row: {fault}\n" in answer.out
+    assert f"\nb: abstained on 5: {fault}\n" in answer.out
+    assert re.search(r"^b +0 +0 +25 +0 +0 +unavailable 5$", answer.out, re.MULTILINE)
+    assert re.search(r"^arithmetic +30 +0 +0 +0 +0 +-$", answer.out, re.MULTILINE)
+    dead, rules = document["reviewers"]
+    assert (dead["asked"], dead["pending"], dead["cached_abstentions"]) == (5, 20, 5)
+    assert dead["reasons"] == {f"b: {fault}": 10}
+    assert (rules["asked"], rules["cached"], rules["stopped"]) == (0, 30, "")
+
+
+def test_a_consensus_of_abstentions_alone_says_why(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(2))
+    text = SERVED.format(url=closed_port()).replace(', "arithmetic"', ', "c"')
+    (folder / "dca.toml").write_text(
+        text + text[text.index("[reviewers.b]") :].replace(".b]", ".c]")
+    )
+    (folder / "dca.toml").write_text(
+        (folder / "dca.toml").read_text() + "[consensus]\nmin_families = 1\n"
+    )
+
+    empty = invoke(capsys, "consensus")
+    reviewed = invoke(capsys, "review")
+    settled = invoke(capsys, "consensus")
+
+    assert "run dca review first" in empty.err
+    assert reviewed.code == 3
+    assert "every review of this panel is an abstention; 2 of them: b: Connection" in settled.err
+    assert "dca review --retry-failed asks again" in settled.err
+
+
+@pytest.mark.parametrize("verb", ["review", "consensus"])
+@pytest.mark.parametrize("panel", ["openai", "anthropic"])
+def test_a_panel_that_can_never_agree_is_refused_before_it_is_asked(capsys, folder, verb, panel):
+    fill(folder / "dca.db", plain_rollouts(2))
+    invoke(capsys, "init", "--panel", panel)
+    file = folder / "dca.toml"
+
+    made = invoke(capsys, verb)
+    file.write_text(file.read_text().replace("\nmin_families = 1 ", "\nmin_families = 2 "))
+    alike = invoke(capsys, verb)
+    file.write_text(file.read_text().replace("# min_reviewers = 2", "min_reviewers = 3"))
+    few = invoke(capsys, verb)
+
+    assert "min_families" not in made.err
+    assert alike.code == few.code == 2
+    assert f"the panel's families are 1 ({panel})" in alike.err
+    assert "set [consensus] min_families = 1" in alike.err
+    assert "the panel's reviewers are 2" in few.err
+    assert "set [consensus] min_reviewers = 2" in few.err
+
+
+def test_mostly_thin_text_is_explained(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(4))
+    invoke(capsys, "review")
+
+    thin = invoke(capsys, "consensus", "--min-reviewers", "4", "--min-families", "4")
+
+    assert "thin: fewer than 4 reviewers (min_reviewers) or 4 families" in thin.out
 
 
 def test_demo_runs_on_a_file_of_the_user(capsys, folder):
@@ -132,6 +232,22 @@ def test_a_training_run_says_what_it_trained_on(capsys, folder):
         "Last: loss 0.1235",
         "Wrote  model",
     ]
+
+
+def test_rows_of_another_model_are_warned_of_as_soon_as_they_show(capsys, folder):
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    listener(Notes())({"step": 1.0, "ratio_mean": 3.0, "kl_behaviour": 1.9})
+    warned = dataclasses.replace(report(folder), warnings=("wrong rows",))
+    print_report(stdout_console(), warned)
+
+    assert len(notes) == 2
+    assert notes[1].startswith("warning: the rows were not sampled by this model")
+    assert "Warning: wrong rows\n" in capsys.readouterr().out
 
 
 def test_metrics_move_the_progress_to_their_step(capsys):
@@ -184,6 +300,10 @@ def test_train_refuses_what_cannot_be_trained_on(capsys, folder):
     assert missing.code == 2
     assert missing.err.startswith("dca: epochs is 0")
     assert invoke(capsys, "train", "--model", "m", "--out", "o").code == 2
+    nowhere = invoke(capsys, "train", "rows.parquet", "--model", "m", "--out", "o")
+    assert nowhere.code == 2
+    assert "rows.parquet: no such file" in nowhere.err
+    assert not (folder / "o").exists()
 
 
 def test_the_training_of_the_demo_shows_losses_and_samples(capsys, folder):

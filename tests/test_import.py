@@ -238,7 +238,7 @@ def test_progress_and_sources_are_told_and_large_batches_are_cut(memory, tmp_pat
         (2500, 2500, 0),
         (2501, 2500, 1),
     ]
-    assert [(item.format, item.sampled) for item in seen] == [("plain", 20), ("", 0)]
+    assert [(item.format, item.sampled) for item in seen] == [("plain", 20), ("", 1)]
     assert result.formats == {one: "plain", str(two): ""}
 
 

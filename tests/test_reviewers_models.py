@@ -233,3 +233,10 @@ def test_a_fault_names_the_reviewer() -> None:
     caught = Fault("HTTP 500: no", 500).error("bob")
 
     assert str(caught) == "bob: HTTP 500: no"
+    there = Fault("HTTP 404: no", 404).error("bob", "http://host:8000/v1")
+    assert str(there) == "bob: HTTP 404: no (base_url http://host:8000/v1)"
+
+
+def test_the_address_of_an_endpoint_shows_no_secret() -> None:
+    assert Endpoint("m", "https://me:pass@host:81/v1?key=x").address == "https://host:81/v1"
+    assert Endpoint("m", None, "A_KEY").address == ""

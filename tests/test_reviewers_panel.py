@@ -1,6 +1,7 @@
 """A panel at work: bounded, fair, lazy, and nothing is lost when it stops."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -224,6 +225,43 @@ def test_any_other_error_stops_the_panel_after_what_is_in_flight(error: Exceptio
     begun = len(panel[0].begun) + len(panel[1].begun)
     assert begun < 30
     assert len(answers) == begun - 1
+
+
+def test_every_exception_of_a_panel_is_retrieved() -> None:
+    left: list[str] = []
+    broken = {item.id: CredentialError("no key") for item in rollouts(20)}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: left.append(context["message"]))
+        panel = [Scripted("a", 0.01, broken), Scripted("b", 0.01, broken)]
+        with pytest.raises(CredentialError):
+            await convene(panel, rollouts(20), concurrency=8, on_answer=lambda _: None)
+        gc.collect()
+
+    asyncio.run(main())
+    gc.collect()
+
+    assert left == []
+
+
+def test_a_seat_that_is_given_up_is_asked_no_more_and_holds_nobody() -> None:
+    hopeless, other = Scripted("a"), Scripted("b")
+
+    def is_over() -> bool:
+        return len(hopeless.begun) >= 5
+
+    def source() -> Iterator[Rollout]:
+        for item in rollouts(100):
+            if is_over():
+                return
+            yield item
+
+    seats = [Seat(hopeless, source(), given_up=is_over), Seat(other, rollouts(100))]
+    asyncio.run(convene_seats(seats, concurrency=2, on_answer=lambda _: None))
+
+    assert 5 <= len(hopeless.begun) <= 6
+    assert len(other.begun) == 100
 
 
 def test_a_stream_that_breaks_stops_the_panel() -> None:

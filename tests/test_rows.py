@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dca.domain.errors import FormatError, RowError
-from dca.domain.rollout import Sampling
+from dca.domain.rollout import Message, Rollout, Sampling
+from dca.formats.sft import sft_row, write_sft
 from training import row_parquet
 from training.row_files import file_digest, read_rows, write_rows
 from training.rows import NO_LABEL, SFT_HINT, NeutralRow, Provenance, check_row, require_rl
@@ -257,6 +258,20 @@ def test_a_name_that_is_no_row_file_is_refused(tmp_path) -> None:
         read_rows(tmp_path / "tokens")
     with pytest.raises(FormatError, match="no such file"):
         read_rows(tmp_path / "tokens.parquet")
+    with pytest.raises(FormatError, match="a folder, not a file") as caught:
+        read_rows(tmp_path)
+    assert "tokens.parquet" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_an_export_for_sft_trainers_is_named(tmp_path, suffix) -> None:
+    rollout = Rollout("r1", "g1", "sum", (Message("user", "2+2?"),), "4", reward=1.0)
+    path = tmp_path / f"sft.{suffix}"
+    write_sft(path, [sft_row(rollout)])
+
+    with pytest.raises(FormatError, match="an SFT export for TRL's SFTTrainer") as caught:
+        list(read_rows(path))
+    assert caught.value.hint == "dca export --to tokens"
 
 
 def parquet(path: Path, table: pa.Table) -> Path:

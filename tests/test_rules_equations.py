@@ -103,7 +103,7 @@ WRONG = [
     ("2 * 3 = 6 = 2 + 5", "2 * 3 = 6 = 2 + 5", "7"),
     ("180 - 240 = 60", "180 - 240 = 60", "-60"),
     ("peeled 180 - 240 = <<180-240=-60>>60 more", "180 - 240 = <<180-240=-60>>60", "-60"),
-    ("Less is good. 62 toys - 110 toys = 48", "62 toys - 110 toys = 48", "-48"),
+    ("They lost. He has 62 toys - 110 toys = 48", "62 toys - 110 toys = 48", "-48"),
     ("two holes * 2 holes = <<2*2=5>>5", "two holes * 2 holes = <<2*2=5>>5", "4"),
     ("twenty-five plus five is fifty", "twenty-five plus five is fifty", "30"),
 ]

@@ -135,6 +135,7 @@ def test_marks_without_words_are_no_step():
 
 def test_a_huge_answer_is_survived():
     assert marked("A: " + "9" * 39 + "^50")[-1][1] == "contributing"
+    assert marked("A: " + "9" * 39 + "^30/7")[-1][1] == "contributing"
 
 
 def test_the_class_reads_the_same():

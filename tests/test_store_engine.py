@@ -274,7 +274,7 @@ def test_without_psycopg_the_extra_is_named():
 
     assert said.stdout == (
         "PostgreSQL needs psycopg, which is not installed "
-        "pip install 'deliberative-credit-assignment[postgres]'\n"
+        "pip install '.[postgres]' in the project's folder\n"
     )
 
 

@@ -18,6 +18,7 @@ from dca.domain.spans import Span
 from store.engine import transaction
 from store.reviews import (
     AnswerCount,
+    abstention_reasons,
     abstentions_of,
     add_answers,
     add_reviewers,
@@ -247,6 +248,17 @@ def test_answers_are_counted_by_reviewer_prompt_label_set_and_round(session):
     assert count_answers(session, round_=2) == [second]
     assert count_answers(session, label_set="none") == []
     assert count_answers(session, label_set=LABELS) == in_order
+
+
+def test_the_reasons_of_standing_abstentions_are_counted_within_the_selection(session):
+    add_answers(session, [abstention(item) for item in ITEMS[:4]])
+    add_answers(session, [review(ITEMS[0])])
+    parts = (REVIEWER.digest, "p1", LABELS, 1)
+    reason = "the endpoint answered 503"
+
+    assert abstention_reasons(session, *parts, EVERYTHING) == {reason: 3}
+    assert abstention_reasons(session, *parts, Selection(ids=(IDS[1],))) == {reason: 1}
+    assert abstention_reasons(session, OTHER.digest, *parts[1:], EVERYTHING) == {}
 
 
 def test_the_digest_of_answers_changes_with_what_a_consensus_would_read(session):

@@ -81,7 +81,7 @@ def _jinja(source: str) -> tuple[Callable[..., str], type[Exception]]:
     except ImportError as error:
         raise MissingExtra(
             "chat templates need jinja2",
-            hint="pip install 'deliberative-credit-assignment[train]'",
+            hint="pip install '.[train]' in the project's folder",
         ) from error
 
     def refuse(message: str) -> NoReturn:

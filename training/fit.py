@@ -1,67 +1,72 @@
 """A training run from files to files: load, prepare, train or go on, save."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging
 from trl import SFTConfig  # pyright: ignore[reportPrivateImportUsage] - TRL's public path
 
 from dca.domain.errors import TrainingError
+from training.card import model_card
 from training.collate import Collator
 from training.objectives.clipped import Clip, clipped
 from training.objectives.loss import Objective
 from training.objectives.weighted_nll import weighted_nll
 from training.offline import TokenWeightedTrainer
 from training.prepare import prepare
-from training.progress import METRICS_FILE, MetricsLog, newest_checkpoint
-from training.row_files import file_digest
+from training.progress import MetricsLog
 from training.run import Metrics, Prepared, TrainConfig, TrainReport
+from training.run_folder import RUN_FILE, begun, examples_file, newest_checkpoint
 from training.vocabulary import FastTokenizer
 
-RUN_FILE = "run.json"
-"""Settings and digests of the rows, so that a run goes on only as what it was."""
+__all__ = ["RUN_FILE", "fit"]
 
 
 def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainReport:
-    """Do the run that ``training.run.train`` describes."""
+    """Do the run that ``training.run.train`` describes, after its preflight."""
     logging.disable_progress_bar()  # the caller shows the progress
-    if not (config.model / "config.json").is_file():
-        raise TrainingError(f"{config.model}: no model", hint="give a Hugging Face model folder")
     processes = PartialState(cpu=not torch.accelerator.is_available())
-    if processes.is_main_process:
-        _claim(config)
-    processes.wait_for_everyone()
+    with examples_file(config.output, processes.process_index) as examples:
+        model = _load_model(config)
+        prepared = prepare(
+            config,
+            examples,
+            tokenizer_sha=FastTokenizer.load(config.model).digest,
+            vocabulary=int(model.get_input_embeddings().weight.shape[0]),
+        )
+        trainer = _trainer(config, prepared, model, Dataset.from_file(str(examples)))
+        processes.wait_for_everyone()  # every process has looked at the folder
+        with begun(config, write=processes.is_main_process):
+            return _run(config, prepared, trainer, on_metrics)
+
+
+def _run(
+    config: TrainConfig,
+    prepared: Prepared,
+    trainer: TokenWeightedTrainer,
+    on_metrics: Callable[[Metrics], None],
+) -> TrainReport:
+    """Train from the newest checkpoint on, or from the start, and save."""
     path, step = newest_checkpoint(config.output) or (None, 0)
-    model = _load_model(config)
-    examples = config.output / f"examples-{processes.process_index}.arrow"
-    prepared = prepare(
-        config,
-        examples,
-        tokenizer_sha=FastTokenizer.load(config.model).digest,
-        vocabulary=int(model.get_input_embeddings().weight.shape[0]),
-    )
-    log = MetricsLog(config.output, step, on_metrics, write=processes.is_main_process)
-    trainer = _trainer(config, prepared, model, Dataset.from_file(str(examples)), log)
+    is_main = trainer.is_world_process_zero()
+    log = MetricsLog(config.output, step, on_metrics, write=is_main)
+    trainer.add_callback(log)
     begin = time.perf_counter()
     trainer.train(resume_from_checkpoint=None if path is None else str(path))
     seconds = time.perf_counter() - begin
     trainer.save_model(str(config.output))
-    if processes.is_main_process:
-        _keep_tokenizer(config)
-    examples.unlink()
     weights = list(cast("torch.nn.Module", trainer.model).parameters())
-    return TrainReport(
+    report = TrainReport(
         output=config.output,
         prepared=prepared,
         steps=trainer.state.global_step,
@@ -70,7 +75,12 @@ def fit(config: TrainConfig, on_metrics: Callable[[Metrics], None]) -> TrainRepo
         trained_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
         seconds=seconds,
         final=log.last,
+        warnings=log.warnings,
     )
+    if is_main:
+        _keep_tokenizer(config)
+        (config.output / "README.md").write_text(model_card(config, report), encoding="utf-8")
+    return report
 
 
 def _keep_tokenizer(config: TrainConfig) -> None:
@@ -92,49 +102,19 @@ _TOKENIZER_FILES = (
 )
 
 
-def _claim(config: TrainConfig) -> None:
-    """Make the output folder this run's, or make sure that it is."""
-    run: dict[str, Any] = {
-        "settings": config.settings(),
-        "rows": [file_digest(path) for path in config.rows],
-    }
-    file = config.output / RUN_FILE
-    if not file.exists():
-        if (config.output / METRICS_FILE).exists() or (config.output / "config.json").exists():
-            raise TrainingError(
-                f"{config.output} holds another model", hint="give another output folder"
-            )
-        config.output.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(run, indent=1))
-        part.replace(file)
-        return
-    if not config.resume:
-        raise TrainingError(
-            f"{config.output} holds a run already", hint="--resume, or another output folder"
-        )
-    _refuse_another_run(config.output, json.loads(file.read_text()), run)
-
-
-def _refuse_another_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    if before["rows"] != now["rows"]:
-        raise TrainingError(f"{folder}: the run was started on other rows")
-    for name, value in now["settings"].items():
-        old = before["settings"].get(name)
-        if old != value:
-            raise TrainingError(
-                f"{folder}: the run was started with {name} = {old}, not {value}",
-                hint="resume with the same settings, or give another output folder",
-            )
-
-
 def _load_model(config: TrainConfig) -> Any:  # noqa: ANN401 - transformers gives no common type
     """Load weights in float32; in bfloat16 where they stay frozen and the device has it."""
     frozen = config.lora_rank is not None and _bf16(config)
     dtype = torch.bfloat16 if frozen else torch.float32
-    return AutoModelForCausalLM.from_pretrained(
-        str(config.model), dtype=dtype, local_files_only=True
-    )
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(config.model), dtype=dtype, local_files_only=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise TrainingError(
+            f"{config.model}: the model cannot be loaded: {error}",
+            hint="give the folder of a whole causal language model",
+        ) from error
 
 
 def _bf16(config: TrainConfig) -> bool:
@@ -154,7 +134,6 @@ def _trainer(
     prepared: Prepared,
     model: Any,  # noqa: ANN401 - transformers gives no common type
     examples: Dataset,
-    log: MetricsLog,
 ) -> TokenWeightedTrainer:
     # Not AutoTokenizer: it rebuilds some tokenizers from their class instead of reading the file.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(config.model), local_files_only=True)
@@ -169,7 +148,6 @@ def _trainer(
         train_dataset=examples.with_format("numpy"),
         processing_class=tokenizer,
         peft_config=_adapters(config),
-        callbacks=[log],
         objective=_objective(config),
         temperature=prepared.temperature,
         fused_head=config.fused_head,
@@ -209,6 +187,8 @@ def _arguments(config: TrainConfig) -> SFTConfig:
         use_cpu=not torch.accelerator.is_available(),
         ddp_find_unused_parameters=False,
         logging_steps=config.log_every,
+        # At step 1 the model is still the given one: the check on its ratio needs that line.
+        logging_first_step=True,
         # A loss that is not a number must be seen, not averaged away.
         logging_nan_inf_filter=False,
         save_steps=config.save_every,

@@ -61,6 +61,14 @@ class TokenWeightedTrainer(SFTTrainer):
     def _send_telemetry(self) -> None:
         """Send nothing."""
 
+    def create_model_card(
+        self,
+        model_name: str | None = None,
+        dataset_name: str | None = None,
+        tags: str | list[str] | None = None,
+    ) -> None:
+        """Write none: the library's knows no base model in a folder; ``training.card`` writes."""
+
     def compute_loss(
         self,
         model: torch.nn.Module,

@@ -91,10 +91,20 @@ def prepare(config: TrainConfig, path: Path, *, tokenizer_sha: str, vocabulary: 
 def _rows(config: TrainConfig) -> Iterator[tuple[int, NeutralRow]]:
     """Yield the rows of all files with their numbers in their files."""
     for file in config.rows:
-        rows = read_rows(file)
-        if config.objective == "clipped":
-            rows = require_rl(rows, allow_truncated_sampling=config.allow_truncated_sampling)
-        yield from enumerate(rows, start=1)
+        yield from enumerate(read_for(config, file), start=1)
+
+
+def read_for(config: TrainConfig, file: Path) -> Iterator[NeutralRow]:
+    """Yield the rows of one file as long as the objective can use them.
+
+    Raises:
+        FormatError: not a file of neutral rows.
+        RowError: a row breaks its contract, or is not good for the objective.
+    """
+    rows = read_rows(file)
+    if config.objective == "clipped":
+        return require_rl(rows, allow_truncated_sampling=config.allow_truncated_sampling)
+    return rows
 
 
 def _examples(
@@ -102,7 +112,8 @@ def _examples(
 ) -> Iterator[dict[str, Any]]:
     for number, row in _rows(config):
         tally.rows += 1
-        _check_fit(row, number, tokenizer_sha, vocabulary)
+        check_tokenizer(row, number, tokenizer_sha, config.model)
+        _check_ids(row, number, vocabulary)
         tally.temperatures.setdefault(row.sampling.temperature, (number, row.rollout_id))
         kept = _kept_tokens(row, config.max_length)
         if kept < 1:
@@ -121,24 +132,30 @@ def _examples(
         yield _example(row, kept, in_loss_T)
 
 
-def _check_fit(row: NeutralRow, number: int, tokenizer_sha: str, vocabulary: int) -> None:
+def check_tokenizer(row: NeutralRow, number: int, tokenizer_sha: str, model: Path) -> None:
+    """Raise ``RowError`` unless row ``number`` has a prompt and ids of the model's tokenizer."""
     where = f"row {number} (rollout {row.rollout_id})"
     named = row.provenance.tokenizer_sha
     if named and named != tokenizer_sha:
         raise RowError(
             f"{where}: its ids are of tokenizer {row.provenance.tokenizer} ({named}), "
             f"the model has {tokenizer_sha}",
-            hint="train the model that sampled the rows, or export with the model's tokenizer",
+            hint=f"dca credit --tokenizer {model}, then dca export --tokenizer {model}; "
+            "or train the model that sampled the rows",
         )
     if not len(row.prompt_ids):
         raise RowError(
             f"{where}: prompt_ids: the prompt's tokens are not known",
-            hint="export with --tokenizer of the model, which renders the prompts",
+            hint=f"dca export --tokenizer {model}, which renders the prompts",
         )
+
+
+def _check_ids(row: NeutralRow, number: int, vocabulary: int) -> None:
     largest = max(int(row.prompt_ids.max()), int(row.completion_ids.max()))
     if largest >= vocabulary:
         raise RowError(
-            f"{where}: token id {largest} is beyond the model's {vocabulary} ids",
+            f"row {number} (rollout {row.rollout_id}): "
+            f"token id {largest} is beyond the model's {vocabulary} ids",
             hint="train the model that sampled the rows",
         )
 

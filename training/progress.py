@@ -1,8 +1,7 @@
-"""Metrics of a run: one JSON line per logging step, and the newest complete checkpoint."""
+"""Metrics of a run: one JSON line per logging step."""
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dca.domain.errors import TrainingError
-from training.run import Metrics
+from training.run import Metrics, behaviour_mismatch
 
 METRICS_FILE = "metrics.jsonl"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 class MetricsLog(TrainerCallback):
@@ -28,8 +26,12 @@ class MetricsLog(TrainerCallback):
         """
         self._path = folder / METRICS_FILE
         self._hand_on = hand_on
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= after_step]
-        self.last: Metrics = json.loads(kept[-1]) if kept else {}
+        lines = self._lines() if after_step else []
+        kept = [line for line in lines if json.loads(line)["step"] <= after_step]
+        self.last: Metrics = {}
+        self.warnings: tuple[str, ...] = ()
+        for line in kept:
+            self._take(json.loads(line))
         if write:
             part = self._path.with_suffix(".part")
             part.write_text("".join(f"{line}\n" for line in kept))
@@ -46,7 +48,7 @@ class MetricsLog(TrainerCallback):
         """Write one line; the summary that ends a run has no loss of its own and is left out."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        self.last = {"step": state.global_step, **logs}
+        self._take({"step": state.global_step, **logs})
         with self._path.open("a") as file:
             file.write(json.dumps(self.last) + "\n")
         self._hand_on(self.last)
@@ -57,32 +59,14 @@ class MetricsLog(TrainerCallback):
                 hint="lower the learning rate, or look for log-probabilities of another model",
             )
 
+    def _take(self, line: Metrics) -> None:
+        self.last = line
+        mismatch = behaviour_mismatch(line)
+        if mismatch is not None:
+            self.warnings = (*self.warnings, mismatch)
+
     def _lines(self) -> list[str]:
         """Return the complete lines; a run that was killed may have left half of one."""
         if not self._path.exists():
             return []
         return [line for line in self._path.read_text().splitlines() if line.endswith("}")]
-
-
-def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Return the newest complete checkpoint and its step, ``None`` when there is none.
-
-    The trainer's state is written last, so a checkpoint with a readable one is complete.
-    """
-    found = [
-        (int(match[1]), path)
-        for path in folder.glob("checkpoint-*")
-        if (match := _CHECKPOINT.fullmatch(path.name)) and _is_complete(path)
-    ]
-    if not found:
-        return None
-    step, path = max(found)
-    return path, step
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True

@@ -60,6 +60,10 @@ def read_rows(path: Path) -> Iterator[NeutralRow]:
         FormatError: not a file of neutral rows, or of another schema version.
         RowError: a row breaks its contract, or the file mixes provenances.
     """
+    if path.is_dir():
+        raise FormatError(
+            f"{path}: a folder, not a file", hint="name the file tokens.parquet in it"
+        )
     read = _by_suffix(path, {".parquet": read_parquet, ".jsonl": read_jsonl})
     if not path.is_file():
         raise FormatError(f"{path}: no such file", hint=EXPORT_HINT)

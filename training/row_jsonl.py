@@ -16,6 +16,7 @@ from training.rows import (
     NeutralRow,
     Provenance,
     check_version,
+    refuse_sft_export,
 )
 
 
@@ -78,9 +79,18 @@ def read_jsonl(path: Path) -> Iterator[NeutralRow]:
             try:
                 line = decoder.decode(text)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                refuse_sft_export(str(path), _keys(text))
                 raise FormatError(f"{path}: line {number}: {error}", hint=EXPORT_HINT) from error
             check_version(f"{path}: line {number}", line.schema)
             yield _from_line(line, f"{path}: line {number}")
+
+
+def _keys(text: bytes) -> list[str]:
+    """Return the keys of a line, none when it is no JSON object."""
+    try:
+        return list(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def _from_line(line: _Line, where: str) -> NeutralRow:

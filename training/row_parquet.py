@@ -20,6 +20,7 @@ from training.rows import (
     NeutralRow,
     Provenance,
     check_version,
+    refuse_sft_export,
 )
 
 GROUP_TOKENS = 1_000_000
@@ -143,6 +144,7 @@ def read_parquet(path: Path) -> Iterator[NeutralRow]:
 
 
 def _check_schema(path: Path, schema: Arrow) -> None:
+    refuse_sft_export(str(path), schema.names)
     version = (schema.metadata or {}).get(b"dca.schema", b"none").decode()
     check_version(str(path), version)
     for field in SCHEMA:

@@ -5,7 +5,7 @@ A row says where credit goes; what a loss makes of it is said by ``training.obje
 and writing files is in ``training.row_files``; this module holds the row and its contract.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -176,6 +176,16 @@ def require_rl(
                 f"sample with top_p=1, top_k=0, min_p=0, or allow it; else {SFT_HINT}",
             )
         yield row
+
+
+def refuse_sft_export(where: str, columns: Collection[str]) -> None:
+    """Raise ``FormatError`` when ``columns`` are those that ``dca export --to sft`` writes."""
+    if all(name in columns for name in ("prompt", "completion", "token_weights")):
+        raise FormatError(
+            f"{where}: this is an SFT export for TRL's SFTTrainer or any other trainer; "
+            "dca train reads tokens.parquet",
+            hint="dca export --to tokens",
+        )
 
 
 def check_version(where: str, version: object) -> None:

@@ -99,8 +99,12 @@ class TrainConfig:
             raise TrainingError("warmup and weight_decay must not be negative")
 
     def settings(self) -> dict[str, object]:
-        """Return what makes two runs the same run, as JSON values."""
-        skipped = {"rows", "output", "resume"}
+        """Return what makes two runs the same run, as JSON values.
+
+        How long it trains is not part of that: a run can be resumed for more steps, whose learning
+        rate is then that of a schedule of the new length.
+        """
+        skipped = {"rows", "output", "resume", "steps", "epochs"}
         values = asdict(self)
         names = [field.name for field in fields(self) if field.name not in skipped]
         return {n: str(values[n]) if isinstance(values[n], Path) else values[n] for n in names}
@@ -147,6 +151,30 @@ class TrainReport:
     """Wall time of the training loop."""
     final: Metrics
     """The last line of metrics."""
+    warnings: tuple[str, ...] = ()
+    """What speaks against the result, one sentence each."""
+
+
+MISMATCH = 0.5
+"""How far the mean ratio may be from 1, and the KL divergence from 0, before any training."""
+
+
+def behaviour_mismatch(metrics: Metrics) -> str | None:
+    """Say that the rows are of another model when the metrics of step 1 show it.
+
+    At step 1 the model is still the given one, so under the policy that sampled the rows the mean
+    ratio is 1 and the divergence 0. Later lines, and objectives without a ratio, say nothing.
+    """
+    if metrics.get("step") != 1 or "ratio_mean" not in metrics:
+        return None
+    ratio, kl = metrics["ratio_mean"], metrics["kl_behaviour"]
+    if abs(ratio - 1) <= MISMATCH and kl <= MISMATCH:
+        return None
+    return (
+        f"the rows were not sampled by this model: at step 1 the mean ratio is {ratio:.3g} "
+        f"(not 1) and the KL divergence from the behaviour policy {kl:.3g} (not 0); "
+        "train the model that sampled them, or use --objective sft"
+    )
 
 
 def train(config: TrainConfig, on_metrics: Callable[[Metrics], None] | None = None) -> TrainReport:
@@ -154,12 +182,18 @@ def train(config: TrainConfig, on_metrics: Callable[[Metrics], None] | None = No
 
     Nothing is downloaded and nothing is reported anywhere: the Hub's offline switches are set
     unless the environment already says otherwise. ``on_metrics`` gets every line that goes to
-    ``metrics.jsonl``.
+    ``metrics.jsonl``. Rows, model and output folder are looked at before torch is loaded, and a
+    run that fails before it has anything to go on from leaves the folder free for the next.
 
     Raises:
+        FormatError: a file of rows is missing or is not one.
+        UsageError: the model has no ``tokenizer.json``.
         MissingExtra: torch or TRL is not installed.
         TrainingError: rows, model and settings do not fit together, or the loss is not finite.
     """
+    from training.preflight import preflight  # noqa: PLC0415 - it imports this module
+
+    preflight(config)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -167,7 +201,7 @@ def train(config: TrainConfig, on_metrics: Callable[[Metrics], None] | None = No
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"training needs the package {error.name}",
-            hint="pip install 'deliberative-credit-assignment[train]'",
+            hint="pip install '.[train]' in the project's folder",
         ) from error
     return fit(config, on_metrics or _ignore)
 

@@ -120,7 +120,7 @@ class FastTokenizer:
         except ImportError as error:
             raise MissingExtra(
                 "encoding with tokenizer.json needs the package tokenizers",
-                hint="pip install 'deliberative-credit-assignment[train]'",
+                hint="pip install '.[train]' in the project's folder",
             ) from error
         return tokenizers.Tokenizer.from_buffer(self._spec)
 

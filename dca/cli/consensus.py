@@ -12,11 +12,12 @@ from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
-from dca.domain.consensus import ConsensusVersion, Figure, Status
+from dca.domain.consensus import ConsensusParams, ConsensusVersion, Figure, Status
 from dca.pipeline.consensus import ConsensusResult, settle_store
-from dca.pipeline.panels import build_panel
+from dca.pipeline.panels import build_panel, check_panel
 
-SHARE = "A share in [0, 1]"
+MOSTLY = 0.5
+"""Share of thin text above which it is said what makes text thin."""
 
 
 def consensus(
@@ -59,10 +60,12 @@ def consensus(
         }
     )
     config = loaded.config
+    reviewers = build_panel(config, config.review.panel)
+    check_panel(reviewers, config.consensus.params())
     with opened(loaded) as engine:
         result = settle_store(
             engine,
-            build_panel(config, config.review.panel),
+            reviewers,
             Choice(where, ids, limit, sample).selection(run, engine),
             params=config.consensus.params(),
             progress=run.listener,
@@ -82,6 +85,8 @@ def print_result(console: Console, result: ConsensusResult) -> None:
     console.print(Text(f"Panel {panel}; as good as {version.n_eff:.2g} independent reviewers"))
     console.print()
     print_shares(console, version, None if result.reused else result.previous)
+    if version.shares.get(Status.THIN, 0.0) > MOSTLY:
+        console.print(Text(why_thin(version.params)), soft_wrap=True)
     console.print()
     for name, figure in version.agreement.items():
         if not name.startswith("share:"):
@@ -90,6 +95,15 @@ def print_result(console: Console, result: ConsensusResult) -> None:
     if abstained:
         counts = ", ".join(f"{one_line(name)} {count:,}" for name, count in abstained.items())
         console.print(Text(f"Abstentions: {counts}"), soft_wrap=True)
+
+
+def why_thin(params: ConsensusParams) -> str:
+    """Return in one sentence what makes text thin."""
+    return (
+        f"thin: fewer than {params.min_reviewers} reviewers (min_reviewers) or"
+        f" {params.min_families} families (min_families) voted there, or less than"
+        f" {params.min_weight:.0%} of the panel's weight (min_weight)"
+    )
 
 
 def print_shares(

@@ -8,14 +8,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from dca.cli.run import Run
+from dca.cli.run import PARTIAL, Run
 from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
+from dca.domain.errors import NothingSelected
 from dca.pipeline.credit import CreditResult, MethodResult, assign_store
 from training.vocabulary import load_tokenizer
 
 PANEL = "Parts of deliberative"
+NO_REWARD = "no reward"
+HINTS = {
+    "needs a tokenizer": "give --tokenizer MODEL_DIR",
+    "needs consensus": "run `dca consensus`",
+    NO_REWARD: "import again with --map reward=COLUMN, or with --verify and a truth column",
+}
+"""Reason why a method could not run to what to do about it."""
 
 
 def credit(
@@ -67,7 +75,8 @@ def credit(
     """Put each outcome's reward where the panel says it was earned.
 
     Writes one advantage and one weight per token and method. A group is credited whole when any
-    of its rollouts is selected. A method that lacks an input is listed as n/a with what it needs.
+    of its rollouts is selected. A method that lacks an input is listed as n/a with what it needs;
+    when that is every method, the exit code is 3.
     """
     run: Run = context.obj
     parts = {
@@ -99,7 +108,30 @@ def credit(
             tokenizer=load_tokenizer(name) if name else None,
             progress=run.listener,
         )
-    run.done(asdict(result), lambda console: print_result(console, result))
+    finish(run, result)
+
+
+def finish(run: Run, result: CreditResult) -> None:
+    """Print the result; it is partial when no method could run.
+
+    Raises:
+        NothingSelected: No selected rollout has a reward.
+    """
+    none_ran = all(item.missing for item in result.methods)
+    if none_ran and all(set(item.skipped) == {NO_REWARD} for item in result.methods):
+        raise NothingSelected("no rollout has a reward", hint=HINTS[NO_REWARD])
+    fields = {**asdict(result), "hints": hints(result)}
+    run.done(
+        fields,
+        lambda console: print_result(console, result),
+        exit_code=PARTIAL if none_ran else 0,
+    )
+
+
+def hints(result: CreditResult) -> dict[str, str]:
+    """Return what to do about each reason for which a method could not run at all."""
+    reasons = {reason for item in result.methods if item.missing for reason in item.skipped}
+    return {reason: hint for reason, hint in HINTS.items() if reason in reasons}
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -119,6 +151,8 @@ def print_result(console: Console, result: CreditResult) -> None:
     for item in result.methods:
         if item.skipped:
             console.print(Text(f"{item.method} left out: {counted(item.skipped)}"), soft_wrap=True)
+    for reason, hint in hints(result).items():
+        console.print(Text(f"{reason}: {hint}"), soft_wrap=True)
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -8,10 +8,12 @@ import typer
 from rich.console import Console
 
 from dca.cli.run import Run
-from dca.cli.stores import opened
+from dca.cli.stores import opened, sqlite_file
 from dca.cli.tables import print_table
 from dca.config.sources import shown
+from dca.domain.errors import UsageError
 from store import engine as engines
+from store import schema
 from store.backup import backup as copy_store
 from store.stats import stats as count_store
 
@@ -19,15 +21,23 @@ from store.stats import stats as count_store
 def upgrade(context: typer.Context) -> None:
     """Bring the store's schema to this version.
 
-    Cannot be undone: `dca db backup` first.
+    Cannot be undone: `dca db backup` first. A store that has this version's schema is left as it
+    is, without a question.
     """
     run: Run = context.obj
     url = run.load().config.project.store
-    shown_url = engines.safe_url(url)
-    run.confirm(f"Upgrade the schema of {shown_url}?")
+    shown_url, file = engines.safe_url(url), sqlite_file(url)
+    if file is not None and not file.exists():
+        raise UsageError(f"no store at {shown(file)}", hint="`dca import` or `dca demo` makes one")
     engine = engines.connect(url)
-    revision = engines.upgrade(engine)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            found = schema.revision(connection)
+        if found is None or found < schema.HEAD:
+            run.confirm(f"Upgrade the schema of {shown_url}?")
+        revision = engines.upgrade(engine)
+    finally:
+        engine.dispose()
     run.done(
         {"store": shown_url, "revision": revision},
         lambda console: console.print(f"{shown_url}: schema {revision}", soft_wrap=True),

@@ -42,7 +42,8 @@ def demo(
     """The whole job on bundled rollouts or your own: no key, no network.
 
     Import, review by the offline panel, consensus, credit and export, for real. The panel is four
-    rules that read the text, not language models.
+    rules that read the text, not language models. Each input has its own store in the folder of
+    --out, named after it; exports and model are replaced by the next demo.
     """
     run: Run = context.obj
     run.note(BANNER)
@@ -59,12 +60,17 @@ def print_result(console: Console, result: DemoResult) -> None:
         console.print(Text(f"{head:11}{text}"), soft_wrap=True)
     if result.training is not None:
         print_training(console, result.training)
+    if result.reviewed is None:
+        console.print(Text("Nothing could be imported, so nothing else was done."))
+        return
     console.print()
     console.print(Text(BANNER))
     console.print()
     store = shown(result.store.resolve())
     console.print(Text(f"Next  dca ls --store {store}"), soft_wrap=True)
-    console.print(Text(f"      dca show ID --store {store} --contested"), soft_wrap=True)
+    console.print(
+        Text(f"      dca show {result.example} --store {store} --contested"), soft_wrap=True
+    )
     console.print(Text("      dca init --panel openai-compatible"), soft_wrap=True)
 
 
@@ -75,6 +81,10 @@ def stages(result: DemoResult) -> Iterator[tuple[str, str]]:
         f"{imported.new:,} new, {imported.unchanged:,} unchanged, {imported.rejected:,} rejected"
     )
     yield "Imported", f"{counts} rollouts  {seconds['import']:.1f} s"
+    if imported.rejects_path is not None:
+        yield "Rejected", f"see {shown(imported.rejects_path.resolve())}"
+    if result.reviewed is None or result.settled is None or result.credited is None:
+        return
     done = sum(row.reviews + row.cached for row in result.reviewed.reviewers)
     names = ", ".join(row.name for row in result.reviewed.reviewers)
     yield "Reviewed", f"{done:,} reviews by {names}  {seconds['review']:.1f} s"
@@ -92,7 +102,8 @@ def stages(result: DemoResult) -> Iterator[tuple[str, str]]:
 def files(result: DemoResult) -> Iterator[tuple[str, str]]:
     """Yield the files that were written."""
     for item in result.exported:
-        yield "Wrote", f"{shown(item.path.resolve())}  {item.rows:,} rows"
+        again = "  (replaced an earlier demo's)" if item.path in result.replaced else ""
+        yield "Wrote", f"{shown(item.path.resolve())}  {item.rows:,} rows{again}"
 
 
 def print_training(console: Console, training: DemoTraining) -> None:

@@ -58,13 +58,13 @@ def doctor(
 ) -> None:
     """What is installed, which keys are set, what answers.
 
-    Exit code 7 when something that is configured is missing.
+    Without --live no endpoint is contacted. Exit code 7 when something that is configured is
+    missing.
     """
     run: Run = context.obj
     loaded = run.load()
     findings = [*installed(), *configured(loaded), *keys(loaded), store_state(loaded)]
-    if live:
-        findings += ask_all(loaded)
+    findings += ask_all(loaded) if live else unasked(loaded)
     exit_code = MISSING if any(item.state == "missing" for item in findings) else 0
     fields = {"findings": [asdict(item) for item in findings]}
     run.done(fields, lambda console: print_report(console, findings), exit_code=exit_code)
@@ -85,7 +85,7 @@ def installed() -> list[Finding]:
         versions = {name: _version(name) for name in names}
         lacking = [name for name, has in versions.items() if has is None]
         detail = ", ".join(f"{name} {has}" for name, has in versions.items() if has)
-        hint = f"pip install '{DISTRIBUTION}[{extra}]' brings {', '.join(lacking)}"
+        hint = f"pip install '.[{extra}]' in the project's folder brings {', '.join(lacking)}"
         state: State = "absent" if lacking else "ok"
         found.append(Finding(part, f"extra {extra}", state, hint if lacking else detail))
     return found
@@ -134,6 +134,15 @@ def store_state(loaded: Loaded) -> Finding:
     rollouts = found.rows.get("rollouts", 0)
     detail = f"schema {found.revision}, {rollouts:,} rollouts, {found.bytes:,} bytes"
     return Finding("store", name, "ok", detail)
+
+
+def unasked(loaded: Loaded) -> list[Finding]:
+    """Return that the endpoints were not contacted, where there are some."""
+    reviewers = loaded.config.reviewers.values()
+    if not any(isinstance(reviewer, ModelReviewer) for reviewer in reviewers):
+        return []
+    detail = "`dca doctor --live` contacts the endpoints"
+    return [Finding("endpoints", "not asked", "absent", detail)]
 
 
 def ask_all(loaded: Loaded) -> list[Finding]:

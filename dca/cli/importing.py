@@ -22,6 +22,7 @@ from dca.pipeline.importing import (
     ImportResult,
     SourcePreview,
     import_rollouts,
+    prepare_import,
     preview,
 )
 from dca.pipeline.progress import Progress
@@ -96,11 +97,12 @@ def import_(
     if dry_run:
         finish_dry(run, preview(sources, options))
         return
+    prepared = prepare_import(sources, options)  # before a store is made
     with opened(loaded, must_exist=False) as engine:
         progress = run.listener
         progress.start(None, "import")
         follow, announce = listener(progress), announcer(progress)
-        result = import_rollouts(engine, sources, options, on_progress=follow, on_source=announce)
+        result = import_rollouts(engine, prepared, options, on_progress=follow, on_source=announce)
         progress.finish()
     finish(run, result)
 
@@ -162,11 +164,12 @@ def preview_lines(item: SourcePreview, *, sample: bool) -> list[str]:
     """Return the format, the columns, one rollout and the rejects of a source's head."""
     source = one_line(item.source)
     if not item.format:
-        return [f"{source}: no usable row"]
+        return [f"{source}: no usable row", *_reject_lines(item)]
     lines = [f"{source}: {item.format} ({one_line(item.reason)})"]
     if item.note:
         lines.append(f"  note: {item.note}")
     lines.append(f"  columns: {', '.join(one_line(name) for name in item.columns)}")
+    lines += [f"  {fact} from {one_line(column)}" for fact, column in item.facts.items()]
     if sample and item.sample is not None:
         first = item.sample
         reward = "not known" if first.reward is None else f"{first.reward:g}"
@@ -175,13 +178,21 @@ def preview_lines(item: SourcePreview, *, sample: bool) -> list[str]:
             f"  completion: {excerpt(first.completion)}",
             f"  reward: {reward}",
         ]
-    if item.rejected:
-        lines.append(f"  {len(item.rejected)} of the first {item.sampled} rows are not usable:")
-    lines += [
-        f"    line {reject.line}: {one_line(reject.reason)}"
-        for reject in item.rejected[:SHOWN_REJECTS]
+    lines += [f"  verified {name.value}: {count:,}" for name, count in item.verified.items()]
+    return lines + _reject_lines(item)
+
+
+def _reject_lines(item: SourcePreview) -> list[str]:
+    """Return how many of the first rows are not usable, and the first reasons."""
+    if not item.rejected:
+        return []
+    return [
+        f"  {len(item.rejected)} of the first {item.sampled} rows are not usable:",
+        *(
+            f"    line {reject.line}: {one_line(reject.reason)}"
+            for reject in item.rejected[:SHOWN_REJECTS]
+        ),
     ]
-    return lines
 
 
 def excerpt(text: str) -> str:
@@ -191,7 +202,7 @@ def excerpt(text: str) -> str:
 
 
 def finish_dry(run: Run, found: Sequence[SourcePreview]) -> None:
-    """Print what an import would do."""
+    """Print what an import would do; a source without a usable row makes it partial."""
 
     def text(console: Console) -> None:
         for item in found:
@@ -205,12 +216,15 @@ def finish_dry(run: Run, found: Sequence[SourcePreview]) -> None:
             "reason": item.reason,
             "note": item.note or None,
             "columns": list(item.columns),
+            "facts": dict(item.facts),
+            "verified": {name.value: count for name, count in item.verified.items()},
             "sampled": item.sampled,
             "rejected": [{"line": one.line, "reason": one.reason} for one in item.rejected],
         }
         for item in found
     ]
-    run.done({"dry_run": True, "sources": sources}, text)
+    code = PARTIAL if any(item.unusable for item in found) else 0
+    run.done({"dry_run": True, "sources": sources}, text, exit_code=code)
 
 
 def finish(run: Run, result: ImportResult) -> None:

@@ -60,7 +60,10 @@ def write_templates(directory: Path, panel: Template, *, force: bool) -> list[Pa
     paths = [directory / FILE_NAME, directory / EXAMPLE]
     present = [path.name for path in paths if path.exists()]
     if present and not force:
-        raise UsageError(f"{' and '.join(present)} exists already", hint="--force overwrites it")
+        exist, them = ("exists", "it") if len(present) == 1 else ("exist", "them")
+        raise UsageError(
+            f"{' and '.join(present)} {exist} already", hint=f"--force overwrites {them}"
+        )
     for path, text in zip(paths, (template(panel), example(panel)), strict=True):
         path.write_text(text, encoding="utf-8")
     return paths
@@ -92,5 +95,7 @@ def example(panel: Template) -> str:
 
 def next_steps(panel: Template) -> list[str]:
     """Return the commands that come next."""
-    steps = ["dca doctor", "dca import ROLLOUTS.jsonl", "dca review"]
-    return steps if panel is Template.OFFLINE else ["cp .env.example .env", *steps]
+    work = ["dca import ROLLOUTS.jsonl", "dca review"]
+    if panel is Template.OFFLINE:
+        return ["dca doctor", *work]
+    return ["cp .env.example .env", "dca doctor --live  # contacts the endpoints", *work]

@@ -1,5 +1,6 @@
 """``dca ls``: list rollouts."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -22,6 +23,7 @@ from store.selection import Selection
 
 HEADS = ("id", "task", "step", "reward", "chars", "reviews", "agreed", "disputed", "model")
 RIGHT = (2, 3, 4, 5, 6, 7)
+_KEYED = re.compile(r"(task|model|group|id|step|reward)(<=|>=|<|>|=)=?(\S+)")
 SHORT_ID = 12
 """Digits of an id on a terminal; any start that is unique finds a rollout."""
 
@@ -40,13 +42,15 @@ def ls(
     """List rollouts.
 
     One line each: reward, characters, reviews (and abstentions), and the shares of the text that
-    the newest consensus calls agreed and disputed. In a pipe the ids are whole, so that
-    `dca ls --where ... | dca review --ids -` works.
+    the newest consensus calls agreed and disputed. In a pipe there are no heads, the columns are
+    parted by tabs and the ids are whole, so that `dca ls --where ... | dca review --ids -` works.
+    The columns: id, task, step, reward, chars, reviews, agreed, disputed, model.
     """
     run: Run = context.obj
     choice = Choice(where, ids, sample=sample)
     with opened(run.load()) as engine:
-        lines, following = page(engine, choice.selection(run, engine), limit, after)
+        selection = choice.selection(run, engine)
+        lines, following = page(engine, selection, limit, after)
     fields = {"rollouts": [asdict(line) for line in lines], "next": following}
     run.done(fields, lambda console: print_lines(console, lines))
     if following and not run.flags.json:
@@ -59,22 +63,34 @@ def page(
     """Return one page and the id after which the next one begins, ``None`` on the last.
 
     Raises:
-        NothingSelected: The selection is empty.
+        NothingSelected: The selection is empty; a word like ``reward<1`` gets a hint.
     """
     with transaction(engine) as session:
         last = find_rollout(session, after) if after else None
         key = (last.group_id, last.id) if last else None
         lines = list_rollouts(session, selection, limit=limit + 1, after=key)
     if not lines and after is None:
-        raise NothingSelected("no rollout matches")
+        raise NothingSelected("no rollout matches", hint=colon_hint(selection.words))
     return lines[:limit], lines[limit - 1].id if len(lines) > limit else None
 
 
 def print_lines(console: Console, lines: Sequence[RolloutLine]) -> None:
-    """Print one rollout per line; the line of heads only on a terminal."""
-    heads = HEADS if console.is_terminal else ("",) * len(HEADS)
-    digits = SHORT_ID if console.is_terminal else None
-    print_table(console, heads, [_cells(line, digits) for line in lines], right=RIGHT)
+    """Print one rollout per line: a table with heads on a terminal, else columns and tabs."""
+    if console.is_terminal:
+        print_table(console, HEADS, [_cells(line, SHORT_ID) for line in lines], right=RIGHT)
+        return
+    for line in lines:
+        console.out("\t".join(_cells(line, None)), highlight=False)
+
+
+def colon_hint(words: Sequence[str]) -> str | None:
+    """Return the term that was meant by a word such as ``reward<1``, ``None`` without one."""
+    found = [match for word in words if (match := _KEYED.fullmatch(word))]
+    if not found:
+        return None
+    key, compare, value = found[0].groups()
+    sign = "" if compare == "=" else compare
+    return f"A key takes a colon: did you mean {key}:{sign}{value}?"
 
 
 def _cells(line: RolloutLine, digits: int | None) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """``dca review``: ask the panel."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from dca.cli.interrupt import draining
 from dca.cli.run import INTERRUPTED, PARTIAL, Run
@@ -12,8 +14,8 @@ from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
-from dca.pipeline.panels import build_panel
-from dca.pipeline.review import ReviewResult, review_store
+from dca.pipeline.panels import build_panel, check_panel
+from dca.pipeline.review import ReviewerResult, ReviewResult, review_store
 
 HEADS = ("reviewer", "reviewed", "stored before", "pending", "tokens in", "out", "abstained")
 
@@ -50,6 +52,7 @@ def review(
     )
     settings = loaded.config.review
     reviewers = build_panel(loaded.config, settings.panel)
+    check_panel(reviewers, loaded.config.consensus.params())
     with opened(loaded) as engine, draining(run) as stop:
         result = review_store(
             engine,
@@ -84,13 +87,36 @@ def print_result(console: Console, panel: str, result: ReviewResult) -> None:
             f"{row.pending:,}",
             f"{row.input_tokens:,}",
             f"{row.output_tokens:,}",
-            ", ".join(f"{kind} {count:,}" for kind, count in row.abstentions.items()) or "-",
+            abstained(row),
         )
         for row in result.reviewers
     ]
     print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5))
+    for line in failures(result):
+        console.print(Text(line), soft_wrap=True)
     done = "stopped" if result.stopped else "done"
     console.print(
         f"{result.selected:,} rollouts, panel {panel}: {done} in {result.seconds:.1f} s",
         soft_wrap=True,
     )
+
+
+def abstained(row: ReviewerResult) -> str:
+    """Return how often a reviewer abstained, in this run by kind and before it."""
+    counts = [f"{kind} {count:,}" for kind, count in row.abstentions.items()]
+    if row.cached_abstentions:
+        counts.append(f"before {row.cached_abstentions:,}")
+    return ", ".join(counts) or "-"
+
+
+def failures(result: ReviewResult) -> Iterator[str]:
+    """Yield why reviewers abstained or were asked no more, and how to ask again."""
+    for row in result.reviewers:
+        name = one_line(row.name)
+        if row.stopped:
+            yield f"{name}: {one_line(row.stopped)}"
+        for reason, count in row.reasons.items():
+            plain = one_line(reason.removeprefix(f"{row.name}: "))
+            yield f"{name}: abstained on {count:,}: {plain}"
+    if any(row.reasons for row in result.reviewers):
+        yield "dca review --retry-failed asks again where a reviewer abstained"

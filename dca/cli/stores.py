@@ -39,6 +39,6 @@ def opened(loaded: Loaded, *, must_exist: bool = True) -> Generator[Engine]:
 def sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite store, ``None`` for a server or a store in memory."""
     if "://" not in url:
-        return Path(url)
+        return Path(url).expanduser()
     name = url.removeprefix("sqlite:///")
     return None if name in {url, "", ":memory:"} else Path(name)

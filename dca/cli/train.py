@@ -13,7 +13,7 @@ from dca.cli.credit import counted
 from dca.cli.run import Run
 from dca.config.sources import shown
 from dca.pipeline.progress import Progress
-from training.run import Metrics, TrainConfig, TrainReport
+from training.run import Metrics, TrainConfig, TrainReport, behaviour_mismatch
 from training.run import train as train_model
 
 MORE = "Optimizer"
@@ -137,6 +137,9 @@ def listener(progress: Progress) -> Callable[[Metrics], None]:
         progress.advance(step - reached)
         reached = step
         progress.note(metrics_line(metrics))
+        mismatch = behaviour_mismatch(metrics)
+        if mismatch is not None:
+            progress.note(f"warning: {mismatch}")
 
     return follow
 
@@ -159,6 +162,7 @@ def print_report(console: Console, report: TrainReport) -> None:
         lines.append(f"The rows name no temperature: {prepared.temperature:g} was taken")
     if report.resumed_from is not None:
         lines.append(f"Went on from step {report.resumed_from:,}")
+    lines += [f"Warning: {text}" for text in report.warnings]
     if report.final:
         lines.append(f"Last: {metrics_line(report.final)}")
     for line in [*lines, f"Wrote  {shown(report.output.resolve())}"]:

@@ -7,7 +7,16 @@ see ``dca.formats.messages.written``; the rollout's think span covers it.
 from collections.abc import Mapping
 
 from dca.domain.errors import BadRecord
-from dca.formats.draft import Draft, Fields, Format, Reader, ReadOptions, take, take_common
+from dca.formats.draft import (
+    Draft,
+    Fields,
+    Format,
+    Reader,
+    ReadOptions,
+    first_columns,
+    take,
+    take_common,
+)
 from dca.formats.messages import split_turns
 from dca.formats.plain import ALIASES, with_facts
 from dca.formats.row import Sample
@@ -39,4 +48,8 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
     return read
 
 
-CHAT = Format("chat", _detect, _reader)
+def _facts(sample: Sample) -> dict[str, str]:
+    return first_columns(sample, ALIASES)
+
+
+CHAT = Format("chat", _detect, _reader, needs=(("messages",),), facts=_facts)

@@ -1,7 +1,7 @@
 """Which format a source has, and its rows as drafts."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import cast
 from dca.domain.errors import FormatError, UsageError
 from dca.formats.chat import CHAT
 from dca.formats.csv_rows import csv_rows
-from dca.formats.draft import Format, Reader, ReadOptions
+from dca.formats.draft import Format, Reader, ReadOptions, lacking
 from dca.formats.jsonl import jsonl_rows
 from dca.formats.parquet_rows import parquet_rows
 from dca.formats.plain import ALIASES, PLAIN
@@ -26,6 +26,8 @@ HEAD = 20
 """Usable rows by which a format is told."""
 HEAD_LIMIT = 1000
 """Rows looked at, usable or not."""
+MAP_HINT = "Say which columns hold what: --map prompt=COLUMN,completion=COLUMN,reward=COLUMN."
+"""What helps against columns that no format knows."""
 _TARGETS = (*ALIASES, "messages", "token_ids", "prompt_ids", "logprobs", "offsets")
 
 
@@ -130,8 +132,8 @@ def detect(
         return None, again
     sample = Sample(source, tuple(usable))
     _check_columns(sample, mapping or {})
-    chosen, reason = _choose(sample, forced)
     rejects = tuple(row for row in head if isinstance(row, Reject))
+    chosen, reason = _choose(sample, forced, rejects)
     reader = chosen.reader(sample, options or ReadOptions())
     return Detected(source, chosen, reason, sample, rejects, reader), again
 
@@ -145,18 +147,32 @@ def _check_columns(sample: Sample, mapping: Mapping[str, str]) -> None:
             )
 
 
-def _choose(sample: Sample, forced: str | None) -> tuple[Format, str]:
+def _choose(sample: Sample, forced: str | None, rejects: Sequence[Reject]) -> tuple[Format, str]:
     if forced is not None:
-        named = {item.name: item for item in FORMATS}
-        if forced not in named:
-            raise UsageError(f"no format {forced!r}", hint=f"Choose one of {', '.join(named)}.")
-        return named[forced], "chosen with --format"
+        return _forced(sample, forced), "chosen with --format"
     for candidate in FORMATS:
         reason = candidate.detect(sample)
         if reason:
             return candidate, reason
     columns = ", ".join(sample.columns)
+    # Broken lines before the sample may be all that is wrong, so the first is named.
+    broken = f"; line {rejects[0].line} is unusable: {rejects[0].reason}" if rejects else ""
     raise FormatError(
-        f"{sample.source.name}: unknown format with the columns {columns}",
-        hint="Say which columns hold what: --map prompt=COLUMN,completion=COLUMN,reward=COLUMN.",
+        f"{sample.source.name}: unknown format with the columns {columns}{broken}", hint=MAP_HINT
     )
+
+
+def _forced(sample: Sample, name: str) -> Format:
+    """Return the format of a name when the sample has the columns that it needs."""
+    named = {item.name: item for item in FORMATS}
+    if name not in named:
+        raise UsageError(f"no format {name!r}", hint=f"Choose one of {', '.join(named)}.")
+    missing = lacking(named[name], sample)
+    if missing:
+        what = "column" if len(missing) == 1 else "columns"
+        raise FormatError(
+            f"{sample.source.name}: --format {name} needs the {what} {', '.join(missing)}",
+            hint=f"Its columns are {', '.join(sample.columns)}; without --format the content"
+            " tells the format, and --map FACT=COLUMN names columns.",
+        )
+    return named[name]

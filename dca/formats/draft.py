@@ -56,6 +56,23 @@ class Format:
     reader: Callable[[Sample, ReadOptions], Reader]
     note: str = ""
     """What the user must know about this source, one sentence."""
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Columns without which no row can be read; one name of each tuple is enough."""
+    facts: Callable[[Sample], Mapping[str, str]] = lambda _: {}
+    """Which columns of a sample hold reward, truth, task and group."""
+
+
+def lacking(format_: Format, sample: Sample) -> tuple[str, ...]:
+    """Return the needed columns that a sample has not, each by its first name."""
+    present = set(sample.columns)
+    return tuple(names[0] for names in format_.needs if not present.intersection(names))
+
+
+def first_columns(sample: Sample, names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return fact to the first of its columns that a sample has; other facts are left out."""
+    columns = sample.columns
+    found = {fact: [name for name in known if name in columns] for fact, known in names.items()}
+    return {fact: present[0] for fact, present in found.items() if present}
 
 
 TOKEN_COLUMNS: Mapping[str, tuple[str, ...]] = {

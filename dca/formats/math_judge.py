@@ -40,7 +40,7 @@ def math_judge(*, timeout: float = TIMEOUT) -> Generator[Callable[[str, str], st
     if importlib.util.find_spec("math_verify") is None:
         raise MissingExtra(
             "mathematical verification needs the package math-verify",
-            hint="Run: pip install 'deliberative-credit-assignment[verify]'",
+            hint="pip install '.[verify]' in the project's folder",
         )
     child = _Child(timeout)
     try:

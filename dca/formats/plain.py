@@ -14,6 +14,7 @@ from dca.formats.draft import (
     Format,
     Reader,
     ReadOptions,
+    first_columns,
     optional_label,
     optional_number,
     optional_step,
@@ -117,4 +118,14 @@ def named_rewards(value: object) -> dict[str, float]:
     return {key: item for key, item in found.items() if item is not None}
 
 
-PLAIN = Format("plain", _detect, _reader)
+def _facts(sample: Sample) -> dict[str, str]:
+    return first_columns(sample, ALIASES)
+
+
+PLAIN = Format(
+    "plain",
+    _detect,
+    _reader,
+    needs=(ALIASES["prompt"], ALIASES["completion"]),
+    facts=_facts,
+)

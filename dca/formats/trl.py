@@ -16,6 +16,7 @@ from dca.formats.draft import (
     Format,
     Reader,
     ReadOptions,
+    first_columns,
     optional_label,
     optional_number,
     optional_step,
@@ -65,7 +66,7 @@ def _explains(sample: Sample, names: Sequence[str]) -> bool:
         values = [row.fields.get(name) for name in (*names, "advantage")]
         numbers = [item for item in values if isinstance(item, float) and not isnan(item)]
         if len(numbers) == len(values):
-            key = repr((row.fields["step"], row.fields["prompt"]))
+            key = repr((row.fields.get("step"), row.fields.get("prompt")))
             groups.setdefault(key, []).append((sum(numbers[:-1]), numbers[-1]))
     # Two points always lie on a line: only a group of three tells anything.
     told = any(
@@ -103,7 +104,7 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
             group_prompt=prompt,
             task=optional_label("task", take(fields, "task")),
             model=optional_label("model", take(fields, "model")),
-            step=optional_step(fields.pop("step")),
+            step=optional_step(take(fields, "step")),
             reward=sum(rewards.values()) if rewards else None,
             rewards=rewards,
             truth=optional_truth(take(fields, *ALIASES["truth"])),
@@ -113,10 +114,17 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
     return read
 
 
+def _facts(sample: Sample) -> dict[str, str]:
+    named = first_columns(sample, {"truth": ALIASES["truth"], "task": ("task",)})
+    return {"reward": " + ".join(reward_columns(sample)), "group": "prompt and step", **named}
+
+
 TRL = Format(
     "trl",
     _detect,
     _reader,
     "The reward is the sum of the reward columns, TRL's default weights; special tokens were"
     " dropped when the text was decoded, so token ids made from it are approximate.",
+    needs=(("step",), ("prompt",), ("completion",), ("advantage",)),
+    facts=_facts,
 )

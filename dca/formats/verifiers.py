@@ -16,6 +16,7 @@ from dca.formats.draft import (
     Format,
     Reader,
     ReadOptions,
+    first_columns,
     optional_label,
     optional_number,
     optional_step,
@@ -104,4 +105,16 @@ def _take_metrics(fields: Fields, known: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-VERIFIERS = Format("verifiers", _detect, _reader)
+def _facts(sample: Sample) -> dict[str, str]:
+    names = {
+        "reward": ("reward",),
+        "truth": ("answer",),
+        "task": ("task",),
+        "group": ("example_id", "id"),
+    }
+    return first_columns(sample, names)
+
+
+VERIFIERS = Format(
+    "verifiers", _detect, _reader, needs=(("prompt",), ("completion",)), facts=_facts
+)

@@ -13,6 +13,7 @@ from dca.formats.draft import (
     Format,
     Reader,
     ReadOptions,
+    first_columns,
     optional_label,
     optional_number,
     optional_step,
@@ -61,10 +62,17 @@ def _is_reward(name: str, value: object) -> bool:
     return isinstance(value, (int, float)) and name not in _SAMPLING
 
 
+def _facts(sample: Sample) -> dict[str, str]:
+    names = {"reward": ("score",), "truth": ("gts",), "task": ("data_source",)}
+    return {"group": "input and step", **first_columns(sample, names)}
+
+
 VERL = Format(
     "verl",
     _detect,
     _reader,
     "Special tokens were dropped when these texts were decoded, so token ids made from them are"
     " approximate.",
+    needs=(("input",), ("output",)),
+    facts=_facts,
 )

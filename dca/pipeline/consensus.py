@@ -20,6 +20,7 @@ from dca.domain.labels import LabelSet
 from dca.domain.review import Review
 from dca.domain.rollout import Rollout
 from dca.pipeline.progress import Progress, Silent
+from dca.pipeline.review import top_reasons
 from reviewers.protocol import Reviewer
 from store.consensus import (
     add_consensus,
@@ -95,10 +96,7 @@ def settle_store(
             tally.pairs.append(settled.pair_counts_DPX)
             progress.advance(len(page))
         if not tally.reviews:
-            raise NothingSelected(
-                "none of the selected rollouts has a review of this panel",
-                hint="run dca review first",
-            )
+            raise _nothing_to_vote(session, panel, selection)
         sealed = replace(
             stored, rollouts=total, shares=tally.shares(), agreement=tally.agreement(seed)
         )
@@ -121,6 +119,25 @@ def _one_label_set(panel: Sequence[Reviewer], params: ConsensusParams) -> LabelS
             hint=f"the labels are {', '.join(labels.keys)}",
         )
     return labels
+
+
+def _nothing_to_vote(
+    session: Session, panel: Sequence[Reviewer], selection: Selection
+) -> NothingSelected:
+    """Return the error that says why there is no review to vote with."""
+    reasons: Counter[str] = Counter()
+    for reviewer in panel:
+        reasons.update(top_reasons(session, reviewer, selection))
+    if not reasons:
+        return NothingSelected(
+            "none of the selected rollouts has a review of this panel",
+            hint="run dca review first",
+        )
+    (reason, count), *_ = reasons.most_common(1)
+    return NothingSelected(
+        f"every review of this panel is an abstention; {count:,} of them: {reason}",
+        hint="dca review --retry-failed asks again",
+    )
 
 
 def _draft(

@@ -4,25 +4,36 @@ import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
+from sys import float_info
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from dca.domain.errors import MissingExtra
+from dca.domain.consensus import Status
+from dca.domain.errors import FormatError, MissingExtra, NothingSelected
 from dca.domain.labels import CONTRIBUTION_V1
+from dca.formats.detect import MAP_HINT
 from dca.pipeline.consensus import ConsensusResult, settle_store
 from dca.pipeline.credit import CreditResult, assign_store
 from dca.pipeline.export import ExportOrder, ExportResult, export_store
-from dca.pipeline.importing import ImportOptions, ImportResult, import_rollouts
+from dca.pipeline.importing import (
+    ImportOptions,
+    ImportResult,
+    Prepared,
+    import_rollouts,
+    prepare_import,
+)
 from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.review import ReviewResult, review_store
 from reviewers.rules import offline_panel
 from store.engine import open_store, transaction
-from store.rollouts import iter_rollouts
-from store.selection import Selection
+from store.listing import RolloutLine, list_rollouts
+from store.rollouts import count_rollouts, iter_rollouts
+from store.selection import RewardBound, Selection
 from training.credit.assigners import ASSIGNERS
 from training.tokens import Tokenizer, Utf8Bytes
 from training.vocabulary import FastTokenizer
@@ -32,6 +43,10 @@ if TYPE_CHECKING:
 
 SAMPLES = 3
 """Prompts that the trained model answers."""
+BUNDLED = "dca"
+"""Name of the store of the bundled rollouts, without its suffix."""
+LOOKED_AT = 200
+"""Rollouts among which the most disputed one is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +75,20 @@ class DemoResult:
     """True on the bundled rollouts, False on the user's file."""
     store: Path
     imported: ImportResult
-    reviewed: ReviewResult
-    settled: ConsensusResult
-    credited: CreditResult
-    exported: tuple[ExportResult, ...]
-    tokenizer: str
+    """When it imported nothing, no other stage was run."""
+    reviewed: ReviewResult | None = None
+    settled: ConsensusResult | None = None
+    credited: CreditResult | None = None
+    exported: tuple[ExportResult, ...] = ()
+    tokenizer: str = ""
     """Name of the tokenizer."""
-    training: DemoTraining | None
+    training: DemoTraining | None = None
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall time by stage."""
+    replaced: tuple[Path, ...] = ()
+    """Those of the exported files that an earlier demo had written."""
+    example: str = ""
+    """Id of a rollout worth reading: the most disputed one."""
 
 
 def demo(
@@ -82,8 +102,9 @@ def demo(
 ) -> DemoResult:
     """Do the whole job and leave everything in the folder ``out``.
 
-    No key, no network, no GPU: the panel is four rules, not language models. Running it again
-    continues in the same store, where nothing doubles, and replaces the model.
+    No key, no network, no GPU: the panel is four rules, not language models. Each input has a
+    store of its own, named after it, in which running it again continues and nothing doubles; the
+    exports and the model are replaced.
 
     Args:
         file: Rollouts in any format that ``dca import`` reads; the bundled ones when ``None``.
@@ -99,53 +120,127 @@ def demo(
         MissingExtra: ``train`` without the train extra.
     """
     progress = progress or Silent()
-    out.mkdir(parents=True, exist_ok=True)
-    store, panel, everything = out / "dca.db", offline_panel(CONTRIBUTION_V1), Selection()
-    engine = open_store(str(store))
-    clock = _Clock()
-    try:
-        with clock.of("import"), _source(file) as path:
-            options = ImportOptions(rejects=out / "import-rejects.jsonl")
-            imported = import_rollouts(engine, [str(path)], options)
-        with clock.of("review"):
-            reviewed = review_store(engine, panel, everything, progress=progress)
-        with clock.of("consensus"):
-            settled = settle_store(engine, panel, everything, progress=progress, seed=seed)
-        with clock.of("tokenizer"):
-            tokenizer = _build(engine, out / "tiny", seed) if train else Utf8Bytes()
-        with clock.of("credit"):
-            credited = assign_store(
-                engine,
-                tuple(ASSIGNERS),
-                everything,
-                labels=CONTRIBUTION_V1,
-                tokenizer=tokenizer,
-                progress=progress,
-            )
-        with clock.of("export"):
-            orders = [ExportOrder("tokens", out), ExportOrder("spans", out / "spans")]
-            exported = tuple(
-                export_store(engine, order, labels=CONTRIBUTION_V1, tokenizer=tokenizer)
-                for order in orders
-            )
-        training = None
-        if train:
-            with clock.of("train"):
-                training = _train(engine, out, exported[0].path, steps, seed, progress)
-    finally:
-        engine.dispose()
-    return DemoResult(
-        file is None,
-        store,
-        imported,
-        reviewed,
-        settled,
-        credited,
-        exported,
-        tokenizer.name,
-        training,
-        clock.seconds,
+    if train:
+        _check_train()
+    store, clock = out / f"{store_name(file)}.db", _Clock()
+    options = ImportOptions(rejects=out / "import-rejects.jsonl")
+    with _source(file) as path:
+        prepared = _prepare(path, options)
+        out.mkdir(parents=True, exist_ok=True)
+        engine = open_store(str(store))
+        try:
+            with clock.of("import"):
+                imported = import_rollouts(engine, prepared, options)
+            bare = DemoResult(file is None, store, imported, seconds=clock.seconds)
+            if imported.rejected and not imported.new + imported.unchanged:
+                return bare
+            _check_rewards(engine, imported)
+            return _work(engine, bare, clock, _Wish(out, train, steps, seed, progress))
+        finally:
+            engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked of the demo."""
+
+    out: Path
+    train: bool
+    steps: int
+    seed: int
+    progress: Progress
+
+
+def _work(engine: Engine, bare: DemoResult, clock: "_Clock", wish: _Wish) -> DemoResult:
+    """Do everything after the import."""
+    panel, everything, progress = offline_panel(CONTRIBUTION_V1), Selection(), wish.progress
+    with clock.of("review"):
+        reviewed = review_store(engine, panel, everything, progress=progress)
+    with clock.of("consensus"):
+        settled = settle_store(engine, panel, everything, progress=progress, seed=wish.seed)
+    with clock.of("tokenizer"):
+        tokenizer = _build(engine, wish.out / "tiny", wish.seed) if wish.train else Utf8Bytes()
+    with clock.of("credit"):
+        credited = assign_store(
+            engine,
+            tuple(ASSIGNERS),
+            everything,
+            labels=CONTRIBUTION_V1,
+            tokenizer=tokenizer,
+            progress=progress,
+        )
+    before = frozenset(wish.out.rglob("*"))
+    with clock.of("export"):
+        orders = [ExportOrder("tokens", wish.out), ExportOrder("spans", wish.out / "spans")]
+        exported = tuple(
+            export_store(engine, order, labels=CONTRIBUTION_V1, tokenizer=tokenizer)
+            for order in orders
+        )
+    training = None
+    if wish.train:
+        with clock.of("train"):
+            training = _train(engine, exported[0].path, wish)
+    return replace(
+        bare,
+        reviewed=reviewed,
+        settled=settled,
+        credited=credited,
+        exported=exported,
+        tokenizer=tokenizer.name,
+        training=training,
+        replaced=tuple(item.path for item in exported if item.path in before),
+        example=_most_disputed(engine),
     )
+
+
+def store_name(file: Path | None) -> str:
+    """Return the name of an input's store: the file's own up to its first dot."""
+    if file is None:
+        return BUNDLED
+    stem = file.name.split(".")[0] or "rollouts"
+    return f"{stem}-file" if stem == BUNDLED else stem
+
+
+def _prepare(path: Path, options: ImportOptions) -> Prepared:
+    """Look at the input; the demo has no ``--map``, so that hint names the command that has."""
+    try:
+        return prepare_import([str(path)], options)
+    except FormatError as error:
+        if error.hint != MAP_HINT:
+            raise
+        hint = (
+            "The demo takes no --map: bring the file into a store with "
+            "`dca import FILE --map prompt=COLUMN,completion=COLUMN,reward=COLUMN`."
+        )
+        raise FormatError(str(error), hint=hint) from error
+
+
+def _check_rewards(engine: Engine, imported: ImportResult) -> None:
+    """Raise ``NothingSelected`` when there is no rollout or none has a reward."""
+    with transaction(engine) as session:
+        total = count_rollouts(session, Selection())
+        bounds = (RewardBound(">=", -float_info.max),)
+        known = count_rollouts(session, Selection(rewards=bounds))
+    if not total:
+        raise NothingSelected("the file holds no rollout")
+    if not known:
+        rejects = f"; rejected {imported.rejected}, see {imported.rejects_path}"
+        raise NothingSelected(
+            f"no rollout has a reward{rejects if imported.rejected else ''}",
+            hint="Import again with `dca import FILE --map reward=COLUMN`, or with --verify and a "
+            "truth column.",
+        )
+
+
+def _most_disputed(engine: Engine) -> str:
+    """Return the id of the first rollouts' most disputed one."""
+    with transaction(engine) as session:
+        lines = list_rollouts(session, Selection(), limit=LOOKED_AT)
+
+    def disputed(line: RolloutLine) -> float:
+        return (line.shares or {}).get(Status.DISPUTED, 0.0)
+
+    return max(lines, key=disputed).id
 
 
 class _Clock:
@@ -172,15 +267,22 @@ def _source(file: Path | None) -> Generator[Path]:
         yield path
 
 
-def _build(engine: Engine, folder: Path, seed: int) -> Tokenizer:
-    """Make the tiny model and return its tokenizer."""
+def _check_train() -> None:
+    """Raise ``MissingExtra`` unless everything that training imports is installed."""
     try:
-        from training.tiny import build_tiny  # noqa: PLC0415 - loads torch, which takes seconds
+        for name in ("training.tiny", "training.fit"):  # these load torch, which takes seconds
+            import_module(name)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"--train needs the package {error.name}",
-            hint="pip install 'deliberative-credit-assignment[train]'",
+            hint="pip install '.[train]' in the project's folder",
         ) from error
+
+
+def _build(engine: Engine, folder: Path, seed: int) -> Tokenizer:
+    """Make the tiny model and return its tokenizer."""
+    from training.tiny import build_tiny  # noqa: PLC0415 - loads torch, which takes seconds
+
     with transaction(engine) as session:
         pages = iter_rollouts(session, Selection())
         texts = [text for page in pages for r in page for text in (r.problem, r.completion)]
@@ -188,9 +290,7 @@ def _build(engine: Engine, folder: Path, seed: int) -> Tokenizer:
     return FastTokenizer.load(folder)
 
 
-def _train(
-    engine: Engine, out: Path, rows: Path, steps: int, seed: int, progress: Progress
-) -> DemoTraining:
+def _train(engine: Engine, rows: Path, wish: _Wish) -> DemoTraining:
     """Train on the exported rows, then load the checkpoint again and sample from it.
 
     The rollouts were not sampled by this model and have no behaviour log-probabilities, so the
@@ -200,6 +300,7 @@ def _train(
     from training.run import TrainConfig, train  # noqa: PLC0415 - only with --train
     from training.tiny import sample  # noqa: PLC0415 - loads torch, which takes seconds
 
+    out, steps, seed, progress = wish.out, wish.steps, wish.seed, wish.progress
     model, losses = out / "model", list[float]()
     if (model / RUN_FILE).is_file():
         shutil.rmtree(model)  # an earlier demo's: a folder belongs to one run

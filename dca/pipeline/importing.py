@@ -6,8 +6,10 @@ The file is long because options, counts and the one loop that fills them are re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -15,7 +17,7 @@ from sqlalchemy import Engine
 from dca.domain.errors import UsageError
 from dca.domain.rollout import Rollout, Tokens
 from dca.formats.build import MAX_CHARS, Builder
-from dca.formats.detect import Detected, check_mapping, detect, read_rows
+from dca.formats.detect import HEAD, Detected, check_mapping, detect, read_rows
 from dca.formats.draft import ReadOptions
 from dca.formats.marks import THINK_TAGS
 from dca.formats.preview import SourcePreview, preview_source, rollout_of
@@ -93,6 +95,15 @@ class ImportResult:
     """Number of the job in the store."""
 
 
+@dataclass(slots=True)
+class Prepared:
+    """Sources that were looked at before any store is opened."""
+
+    sources: list[Source]
+    first: "tuple[Detected | None, Iterator[Row | Reject]] | None" = None
+    """Format and rows of the first source when it is standard input, which reads only once."""
+
+
 def _ignore(_: object) -> None:
     """Do nothing: nobody watches."""
 
@@ -108,15 +119,46 @@ def preview(sources: Sequence[str], options: ImportOptions) -> list[SourcePrevie
     """
     check_mapping(options.mapping)
     found = _expand(sources, options)
-    return [
-        preview_source(source, _detected(source, options)[0], _builder(options))
-        for source in found
-    ]
+    with comparison(options.verify) if options.verify else nullcontext() as compare:
+        verify = None if compare is None else partial(_verified, compare, options)
+        previews: list[SourcePreview] = []
+        for source in found:
+            detected, rows = _detected(source, options)
+            previews.append(
+                preview_source(
+                    source,
+                    detected,
+                    _builder(options),
+                    broken=() if detected else _broken(rows)[0],
+                    mapping=options.mapping,
+                    verify=verify,
+                )
+            )
+        return previews
+
+
+def prepare_import(sources: Sequence[str], options: ImportOptions) -> Prepared:
+    """Check options and formats, so that what cannot be imported needs no store.
+
+    Raises:
+        FormatError: A source as a whole cannot be read.
+        UsageError: The options do not fit.
+        MissingExtra: ``math`` verification without its package.
+    """
+    check_mapping(options.mapping)
+    found = _expand(sources, options)
+    with comparison(options.verify) if options.verify else nullcontext():
+        pass
+    for source in found:
+        if source.path is not None:
+            _detected(source, options)
+    stdin_first = bool(found) and found[0].path is None
+    return Prepared(found, _detected(found[0], options) if stdin_first else None)
 
 
 def import_rollouts(
     engine: Engine,
-    sources: Sequence[str],
+    sources: Sequence[str] | Prepared,
     options: ImportOptions,
     *,
     on_progress: Callable[[ImportProgress], None] = _ignore,
@@ -129,7 +171,8 @@ def import_rollouts(
 
     Args:
         engine: An open store.
-        sources: Paths, globs, folders and ``-`` for standard input.
+        sources: Paths, globs, folders and ``-`` for standard input, or what ``prepare_import``
+            made of them with the same options.
         options: How to read.
         on_progress: Called after every transaction.
         on_source: Called before the first rollout of a source is stored.
@@ -139,16 +182,12 @@ def import_rollouts(
         UsageError: The options do not fit.
         MissingExtra: ``math`` verification without its package.
     """
-    check_mapping(options.mapping)
-    found = _expand(sources, options)
-    for source in found:
-        if source.path is not None:
-            _detected(source, options)
+    prepared = sources if isinstance(sources, Prepared) else prepare_import(sources, options)
     with ExitStack() as stack:
         compare = stack.enter_context(comparison(options.verify)) if options.verify else None
         rejects = stack.enter_context(rejects_file(options.rejects))
-        run = _Run(engine, options, compare, rejects, on_progress)
-        return run.all(found, on_source)
+        run = _Run(engine, options, compare, rejects, on_progress, first=prepared.first)
+        return run.all(prepared.sources, on_source)
 
 
 def _expand(sources: Sequence[str], options: ImportOptions) -> list[Source]:
@@ -187,6 +226,8 @@ class _Run:
     compare: Comparison | None
     rejects: RejectsFile
     on_progress: Callable[[ImportProgress], None]
+    first: "tuple[Detected | None, Iterator[Row | Reject]] | None" = None
+    """Format and rows of the first source when they are known already."""
     builder: Builder = field(init=False)
     job: int = 0
     rows: int = 0
@@ -234,8 +275,13 @@ class _Run:
 
     def one(self, source: Source, on_source: Callable[[SourcePreview], None]) -> str:
         """Import one source; return the name of its format."""
-        detected, rows = _detected(source, self.options)
-        on_source(preview_source(source, detected, _builder(self.options)))
+        known, self.first = self.first, None
+        detected, rows = known or _detected(source, self.options)
+        broken: tuple[Reject, ...] = ()
+        if detected is None:
+            broken, rows = _broken(rows)
+        builder, mapping = _builder(self.options), self.options.mapping
+        on_source(preview_source(source, detected, builder, broken=broken, mapping=mapping))
         for row in rows:
             self.rows += 1
             made = (
@@ -268,21 +314,9 @@ class _Run:
         """Return the rollout with the verified reward; the source's own is kept by name."""
         if self.compare is None:
             return rollout
-        outcome = judge(
-            self.compare,
-            rollout.completion,
-            rollout.truth,
-            tags=self.options.think_tags,
-            truncated=bool(rollout.sampling.truncated),
-        )
+        judged, outcome = _verified(self.compare, self.options, rollout)
         self.verified[outcome] += 1
-        kept = {} if rollout.reward is None else {"source": rollout.reward}
-        return replace(
-            rollout,
-            reward=REWARDS[outcome],
-            rewards={**rollout.rewards, **kept},
-            meta={**rollout.meta, "verify": f"{self.options.verify}:{outcome.value}"},
-        )
+        return judged
 
     def _with_tokens(self, rollout: Rollout) -> Rollout:
         tokenizer = self.options.tokenizer
@@ -320,6 +354,33 @@ class _Run:
     def _finish(self, status: JobOutcome) -> None:
         with transaction(self.engine) as session:
             finish_job(session, self.job, status, done=self.rows, counts=self._counts())
+
+
+def _broken(rows: Iterator[Row | Reject]) -> tuple[tuple[Reject, ...], Iterator[Row | Reject]]:
+    """Return the first rejects of a source without a usable row, and all its rows again."""
+    head = list(islice(rows, HEAD))
+    return tuple(row for row in head if isinstance(row, Reject)), chain(head, rows)
+
+
+def _verified(
+    compare: Comparison, options: ImportOptions, rollout: Rollout
+) -> tuple[Rollout, Outcome]:
+    """Return the rollout with its verified reward and the outcome."""
+    outcome = judge(
+        compare,
+        rollout.completion,
+        rollout.truth,
+        tags=options.think_tags,
+        truncated=bool(rollout.sampling.truncated),
+    )
+    kept = {} if rollout.reward is None else {"source": rollout.reward}
+    judged = replace(
+        rollout,
+        reward=REWARDS[outcome],
+        rewards={**rollout.rewards, **kept},
+        meta={**rollout.meta, "verify": f"{options.verify}:{outcome.value}"},
+    )
+    return judged, outcome
 
 
 def _params(options: ImportOptions) -> dict[str, object]:

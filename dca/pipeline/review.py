@@ -1,24 +1,33 @@
 """Review: ask a panel about the rollouts that it has not answered yet, and keep every answer."""
 
 import asyncio
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from dca.domain.errors import NothingSelected
-from dca.domain.review import Abstention, Review
+from dca.domain.review import Abstention, AbstentionKind, Review
 from dca.domain.rollout import Rollout
 from dca.pipeline.progress import Progress, Silent
 from reviewers.panel import Seat, convene_seats, opened
 from reviewers.protocol import Reviewer
 from store.engine import transaction, transactions
 from store.jobs import Outcome, finish_job, start_job, update_job
-from store.reviews import add_answers, add_reviewers, count_pending, pending
+from store.reviews import (
+    abstention_reasons,
+    add_answers,
+    add_reviewers,
+    count_pending,
+    pending,
+)
 from store.rollouts import count_rollouts
 from store.selection import Selection
 
@@ -26,6 +35,12 @@ BATCH = 500
 """Answers written together at most."""
 LINGER = 0.2
 """Seconds that an accepted answer waits for others before it is written."""
+HOPELESS = 5
+"""First answers of a model that must all be one fault of its endpoint to give it up."""
+_IDENTIFIER = re.compile(r"\b(?=[\w-]*\d)[\w-]{6,}")
+"""What differs between messages about one fault: identifiers of requests and of rollouts."""
+_REMOTE = frozenset(("openai", "anthropic", "openai-compatible"))
+"""Kinds of reviewers behind an endpoint; to the others an unavailable review is one of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +123,13 @@ def review_store(
         if not selected:
             raise NothingSelected("no rollout is selected", hint="see dca ls")
         add_reviewers(session, [reviewer.info for reviewer in panel])
-        todo = {
-            reviewer.info.name: count_pending(
-                session, *_key(reviewer), selection, retry_failed=retry_failed
-            )
-            for reviewer in panel
-        }
-        before = {
-            reviewer.info.name: abstention_reasons(session, *_key(reviewer), selection).total()
-            for reviewer in panel
-        }
-        names = [reviewer.info.name for reviewer in panel]
-        job = start_job(session, "review", {"panel": names}, total=sum(todo.values()))
+        rows = [
+            _before(session, reviewer, selection, selected, retry_failed) for reviewer in panel
+        ]
+        total = sum(row.pending for row in rows)
+        job = start_job(session, "review", {"panel": [row.name for row in rows]}, total=total)
     desk = _Desk(engine, panel, job, progress or Silent())
-    desk.progress.start(sum(todo.values()), "review")
+    desk.progress.start(total, "review")
     outcome: Outcome = "failed"
     try:
         _wait_for(_run(engine, panel, selection, concurrency, retry_failed, stop, desk))
@@ -135,18 +143,51 @@ def review_store(
         with transaction(engine) as session:
             finish_job(session, job, outcome, done=desk.done)
         desk.progress.finish()
-    held = {name: 0 if retry_failed else count for name, count in before.items()}
     with transaction(engine) as session:
-        rows = tuple(
-            replace(
-                desk.result(reviewer, todo[reviewer.info.name]),
-                cached=selected - todo[reviewer.info.name] - held[reviewer.info.name],
-                cached_abstentions=held[reviewer.info.name],
-                reasons=top_reasons(session, reviewer, selection),
-            )
-            for reviewer in panel
+        done = tuple(
+            replace(desk.result(row), reasons=top_reasons(session, reviewer, selection))
+            for row, reviewer in zip(rows, panel, strict=True)
         )
-    return ReviewResult(job, selected, rows, time.monotonic() - started, stop.is_set())
+    return ReviewResult(job, selected, done, time.monotonic() - started, stop.is_set())
+
+
+def _before(
+    session: Session,
+    reviewer: Reviewer,
+    selection: Selection,
+    selected: int,
+    retry_failed: bool,
+) -> ReviewerResult:
+    """Return the figures of a reviewer before it is asked anything."""
+    key = _key(reviewer)
+    todo = count_pending(session, *key, selection, retry_failed=retry_failed)
+    held = 0 if retry_failed else abstention_reasons(session, *key, selection).total()
+    return ReviewerResult(
+        reviewer.info.name,
+        asked=0,
+        reviews=0,
+        cached=selected - todo - held,
+        pending=todo,
+        cached_abstentions=held,
+    )
+
+
+def top_reasons(session: Session, reviewer: Reviewer, selection: Selection) -> dict[str, int]:
+    """Return why a reviewer abstained on the selection: at most three messages and their counts.
+
+    Messages that differ only in identifiers are one; the most frequent of them is shown.
+    """
+    shown: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for reason, count in abstention_reasons(session, *_key(reviewer), selection).most_common():
+        counts[_alike(reason)] += count
+        shown.setdefault(_alike(reason), reason)
+    return {shown[alike]: count for alike, count in counts.most_common(3)}
+
+
+def _alike(reason: str) -> str:
+    """Return a reason without what differs between requests."""
+    return _IDENTIFIER.sub("#", reason)
 
 
 def _wait_for(work: Coroutine[None, None, None]) -> None:
@@ -171,12 +212,18 @@ async def _run(
     desk: "_Desk",
 ) -> None:
     """Convene the panel over what is pending."""
-    seats = [
-        Seat(reviewer, _unanswered(engine, reviewer, selection, retry_failed, stop))
-        for reviewer in panel
-    ]
+    seats: list[Seat] = []
+    for reviewer in panel:
+        over = partial(_is_over, reviewer, stop, desk)
+        rollouts = _unanswered(engine, reviewer, selection, retry_failed, over)
+        seats.append(Seat(reviewer, rollouts, given_up=over))
     async with opened(panel):
         await convene_seats(seats, concurrency=concurrency, on_answer=desk.take)
+
+
+def _is_over(reviewer: Reviewer, stop: threading.Event, desk: "_Desk") -> bool:
+    """Tell whether nothing new is asked of a reviewer."""
+    return stop.is_set() or desk.given_up(reviewer)
 
 
 def _key(reviewer: Reviewer) -> tuple[str, str, str, int]:
@@ -189,15 +236,15 @@ def _unanswered(
     reviewer: Reviewer,
     selection: Selection,
     retry_failed: bool,
-    stop: threading.Event,
+    over: Callable[[], bool],
 ) -> Iterator[Rollout]:
-    """Yield what a reviewer has still to answer, until told to stop."""
+    """Yield what a reviewer has still to answer, until ``over`` says so."""
     with transactions(engine) as session:
         for page in pending(session, *_key(reviewer), selection, retry_failed=retry_failed):
             # No transaction stays open while the page is being reviewed.
             session.commit()
             for rollout in page:
-                if stop.is_set():
+                if over():
                     return
                 yield rollout
 
@@ -218,6 +265,11 @@ class _Desk:
         self._counts: dict[str, Counter[str]] = {
             reviewer.info.name: Counter() for reviewer in panel
         }
+        # Models that may yet be given up, with their answers so far.
+        self._first: dict[str, list[Review | Abstention]] = {
+            reviewer.info.name: [] for reviewer in panel if reviewer.info.kind in _REMOTE
+        }
+        self._stopped: dict[str, str] = {}
 
     @property
     def outcome(self) -> Outcome:
@@ -225,9 +277,34 @@ class _Desk:
         abstained = any(counts["abstained"] for counts in self._counts.values())
         return "partial" if abstained else "done"
 
+    def given_up(self, reviewer: Reviewer) -> bool:
+        """Tell whether a reviewer is asked no more."""
+        return reviewer.info.name in self._stopped
+
+    def _watch(self, name: str, answer: Review | Abstention) -> None:
+        """Give a model up when its first answers are all the same fault of its endpoint."""
+        first = self._first.get(name)
+        if first is None:
+            return
+        first.append(answer)
+        faults = [
+            item.reason
+            for item in first
+            if isinstance(item, Abstention) and item.kind is AbstentionKind.UNAVAILABLE
+        ]
+        if len(faults) < len(first) or len({_alike(reason) for reason in faults}) > 1:
+            del self._first[name]
+        elif len(faults) == HOPELESS:
+            del self._first[name]
+            reason = faults[0].removeprefix(f"{name}: ")
+            self._stopped[name] = f"stopped after {HOPELESS} failures in a row: {reason}"
+            self.progress.note(f"{name}: {self._stopped[name]}")
+
     def take(self, answer: Review | Abstention) -> None:
         """Count an answer and write it soon."""
-        counts = self._counts[self._names[answer.key.reviewer]]
+        name = self._names[answer.key.reviewer]
+        self._watch(name, answer)
+        counts = self._counts[name]
         counts["in"] += answer.usage.input_tokens or 0
         counts["out"] += answer.usage.output_tokens or 0
         if isinstance(answer, Abstention):
@@ -256,22 +333,22 @@ class _Desk:
             update_job(session, self._job, done=self.done)
         self._batch = []
 
-    def result(self, reviewer: Reviewer, selected: int, todo: int) -> ReviewerResult:
+    def result(self, before: ReviewerResult) -> ReviewerResult:
         """Return the figures of one reviewer."""
-        counts = self._counts[reviewer.info.name]
+        counts = self._counts[before.name]
         asked = counts["reviews"] + counts["abstained"]
         kinds = {
             name.removeprefix("abstained:"): count
             for name, count in counts.items()
             if name.startswith("abstained:")
         }
-        return ReviewerResult(
-            reviewer.info.name,
-            asked,
-            counts["reviews"],
-            selected - todo,
-            kinds,
-            todo - asked,
-            counts["in"],
-            counts["out"],
+        return replace(
+            before,
+            asked=asked,
+            reviews=counts["reviews"],
+            abstentions=kinds,
+            pending=before.pending - asked,
+            input_tokens=counts["in"],
+            output_tokens=counts["out"],
+            stopped=self._stopped.get(before.name, ""),
         )

@@ -93,7 +93,7 @@ def build_group(
     return Group(reward_G, sampled_GT, panel)
 
 
-def _pad(rows: Sequence[np.ndarray], width: int, fill: float | bool) -> np.ndarray:
+def _pad(rows: Sequence[np.ndarray], width: int, fill: int | float | bool) -> np.ndarray:
     """Return the rows as one array, filled up to ``width``."""
     padded = np.full((len(rows), width), fill, dtype=rows[0].dtype)
     for number, row in enumerate(rows):

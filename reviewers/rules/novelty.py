@@ -65,6 +65,7 @@ _SIGN_OFF = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"[\s*#-]{0,8}(?:step\s)?[0-9]{1,3}[.):]\s", re.IGNORECASE)
+_MAX_BITS = 400
 _ANSWERED = "states an answer that is already there"
 _CALCULATED = "repeats an earlier calculation"
 _REPEATS = "repeats what is already said"
@@ -230,9 +231,9 @@ def _stated(
 
 def _written(value: Fraction) -> str:
     """Return a number as ``_unified`` writes it, without its sign; ``""`` for a huge one."""
-    if value.denominator == 1:
-        return str(abs(value.numerator)) if value.numerator.bit_length() < 400 else ""
-    return str(abs(float(value)))
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
+        return ""
+    return str(abs(value.numerator) if value.denominator == 1 else abs(float(value)))
 
 
 def _novel(

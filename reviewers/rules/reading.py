@@ -11,7 +11,7 @@ from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.protocol import review_key
 
-VERSION = "1"
+VERSION = "2"
 """Version of the rules: a rule that answers differently is another reviewer."""
 
 
