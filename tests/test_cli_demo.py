@@ -113,8 +113,10 @@ def test_credit_without_any_reward_selects_nothing(capsys, folder):
 
 def test_credit_that_no_method_can_give_is_partial_and_says_what_to_do(capsys, folder):
     fill(folder / "dca.db", plain_rollouts(4))
+    write_rows(folder / "r.jsonl", [{**ROWS[0], "token_ids": [7, 8]}])
+    invoke(capsys, "import", "r.jsonl", "--store", "ids.db")
 
-    untokenized = invoke(capsys, "credit")
+    untokenized = invoke(capsys, "credit", "--store", "ids.db")
     unsettled = invoke(
         capsys, "credit", "--methods", "deliberative", "--tokenizer", "utf8-bytes", "--json"
     )

@@ -153,7 +153,7 @@ def test_an_interrupt_is_130_and_says_so(folder):
 
 
 def test_a_confirmation_off_a_terminal_needs_yes(capsys, folder):
-    fill(folder / "dca.db", [])
+    (folder / "dca.db").touch()  # without a schema there is something to upgrade
 
     refused = invoke(capsys, "db", "upgrade")
     done = invoke(capsys, "db", "upgrade", "--yes")
@@ -166,7 +166,7 @@ def test_a_confirmation_off_a_terminal_needs_yes(capsys, folder):
 
 
 def test_a_confirmation_on_a_terminal_takes_an_answer(folder):
-    fill(folder / "dca.db", [])
+    (folder / "dca.db").touch()
     command = [sys.executable, "-m", "dca", "db", "upgrade"]
     for reply, code in ((b"n\n", 1), (b"y\n", 0)):
         main, other = os.openpty()
@@ -239,7 +239,7 @@ def test_a_refused_key_is_said_once(folder):
     fill(folder / "dca.db", plain_rollouts(40))
     (folder / "dca.toml").write_text(
         "[review]\npanel='main'\n[panels.main]\nreviewers=['a', 'arithmetic']\n[reviewers.a]\n"
-        "kind='openai-compatible'\nbase_url='@URL@'\nmodel='m'\napi_key_env='WRONG_KEY'\n"
+        "kind='openai-compatible'\nbase_url='@URL@'\nmodel='m'\nfamily='a'\napi_key_env='WRONG_KEY'\n"
     )
 
     done = subprocess.run(

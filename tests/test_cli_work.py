@@ -135,7 +135,7 @@ def closed_port() -> str:
 def test_a_dead_server_is_asked_five_times_and_the_other_reviewers_go_on(capsys, folder):
     fill(folder / "dca.db", plain_rollouts(30))
     url = closed_port()
-    (folder / "dca.toml").write_text(SERVED.format(url=url.replace("//", "//me:secret-word@")))
+    (folder / "dca.toml").write_text(SERVED.format(url=url))
 
     answer = invoke(capsys, "review", "--concurrency", "1")
     document = invoke(capsys, "review", "--concurrency", "1", "--json").document
@@ -174,7 +174,10 @@ def test_a_consensus_of_abstentions_alone_says_why(capsys, folder):
 
 @pytest.mark.parametrize("verb", ["review", "consensus"])
 @pytest.mark.parametrize("panel", ["openai", "anthropic"])
-def test_a_panel_that_can_never_agree_is_refused_before_it_is_asked(capsys, folder, verb, panel):
+def test_a_panel_that_can_never_agree_is_refused(capsys, folder, monkeypatch, verb, panel):
+    # Without keys nothing is ever sent, not even with the settings that are accepted.
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     fill(folder / "dca.db", plain_rollouts(2))
     invoke(capsys, "init", "--panel", panel)
     file = folder / "dca.toml"
@@ -185,7 +188,8 @@ def test_a_panel_that_can_never_agree_is_refused_before_it_is_asked(capsys, fold
     file.write_text(file.read_text().replace("# min_reviewers = 2", "min_reviewers = 3"))
     few = invoke(capsys, verb)
 
-    assert "min_families" not in made.err
+    reason = "_API_KEY is not set" if verb == "review" else "run dca review first"
+    assert reason in made.err
     assert alike.code == few.code == 2
     assert f"the panel's families are 1 ({panel})" in alike.err
     assert "set [consensus] min_families = 1" in alike.err
@@ -212,7 +216,7 @@ def test_demo_runs_on_a_file_of_the_user(capsys, folder):
         "The panel is four rules that read the text, not language models."
     )
     assert "Imported   2 new, 0 unchanged, 1 rejected rollouts" in answer.out
-    assert "Next  dca ls --store here/dca.db" in answer.out
+    assert "Next  dca ls --store here/mine.db" in answer.out
     assert "not language models" in answer.out
     document = invoke(capsys, "demo", "mine.jsonl", "--out", "here", "--json").document
     assert document["imported"]["unchanged"] == 2

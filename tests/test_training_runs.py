@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +15,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from dca.domain.errors import FormatError, MissingExtra, RowError, TrainingError, UsageError
+from dca.domain.errors import RowError
 from dca.domain.rollout import Sampling
 from tests.tiny_rows import PROMPTS, columns_of, sampled_rows, tiny_model
 from training import prepare as prepare_module
 from training.row_files import file_digest, write_rows
 from training.rows import SFT_HINT, NeutralRow
-from training.run import Metrics, TrainConfig, behaviour_mismatch, train
-from training.run_folder import newest_checkpoint
+from training.run import Metrics, TrainConfig, train
 from training.tiny import build_tiny, sample
 from training.vocabulary import FastTokenizer
 
@@ -277,179 +275,6 @@ def test_two_processes_make_the_run_of_one(config, folder, tmp_path) -> None:
             assert ours[name] == pytest.approx(theirs[name], abs=1e-4)
 
 
-def test_a_checkpoint_without_its_state_is_not_complete(tmp_path) -> None:
-    for name in ("checkpoint-4", "checkpoint-8", "checkpoint-12", "checkpoint-x"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "trainer_state.json").write_text("{}")
-    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"half')
-    (tmp_path / "checkpoint-16").mkdir()
-
-    assert newest_checkpoint(tmp_path) == (tmp_path / "checkpoint-8", 8)
-    assert newest_checkpoint(tmp_path / "checkpoint-16") is None
-
-
-def test_an_output_folder_belongs_to_one_run(config, folder, rows, tmp_path) -> None:
-    short = dataclasses.replace(config, steps=1)
-    train(short)
-
-    with pytest.raises(TrainingError, match="holds a run already") as caught:
-        train(short)
-    assert "--resume" in str(caught.value.hint)
-    with pytest.raises(TrainingError, match=r"started with learning_rate = 0\.001, not 0\.01"):
-        train(dataclasses.replace(short, learning_rate=0.01, resume=True))
-    write_rows(config.rows[0], rows[:4])
-    with pytest.raises(TrainingError, match="started on other rows"):
-        train(dataclasses.replace(short, resume=True))
-    with pytest.raises(TrainingError, match="holds another model"):
-        train(dataclasses.replace(config, output=folder))
-    (short.output / "run.json").unlink()
-    (short.output / "config.json").unlink()
-    with pytest.raises(TrainingError, match="holds another model"):  # its checkpoints
-        train(short)
-    with pytest.raises(TrainingError, match=r"rows\.parquet is a file"):
-        train(dataclasses.replace(config, output=config.rows[0]))
-
-
-def left(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-def test_a_run_that_cannot_begin_leaves_nothing_behind(folder, rows, tmp_path) -> None:
-    good = configured(folder, rows, tmp_path, steps=1)
-    broken = tmp_path / "broken"
-    shutil.copytree(folder, broken)
-    (broken / "model.safetensors").write_bytes(b"half a file")
-    late = tmp_path / "late.parquet"
-    write_rows(late, [*rows[:3], dataclasses.replace(rows[3], logprobs=None)])
-    existing = tmp_path / "existing"
-    existing.mkdir()
-
-    with pytest.raises(TrainingError, match="the model cannot be loaded"):
-        train(dataclasses.replace(good, model=broken))
-    with pytest.raises(RowError, match="row 4 .* no behaviour log-probabilities"):
-        train(dataclasses.replace(good, rows=(late,)))
-    assert not good.output.exists()
-    with pytest.raises(RowError, match="row 4"):
-        train(dataclasses.replace(good, rows=(late,), output=existing))
-    assert left(existing) == set()
-
-    assert train(good).steps == 1
-
-
-def test_a_resumed_run_that_cannot_begin_keeps_what_is_there(config, folder) -> None:
-    train(dataclasses.replace(config, steps=1))
-    weights_file = folder / "model.safetensors"
-    content = weights_file.read_bytes()
-    before = left(config.output)
-    try:
-        weights_file.write_bytes(b"half a file")
-        with pytest.raises(TrainingError, match="the model cannot be loaded"):
-            train(dataclasses.replace(config, resume=True))
-    finally:
-        weights_file.write_bytes(content)
-
-    assert left(config.output) == before
-
-
-def test_rows_and_models_that_are_none_are_refused(config, folder, tmp_path) -> None:
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    (bare / "config.json").write_text("{}")
-
-    for rows, message in ((tmp_path / "no.parquet", "no such file"), (tmp_path, "a folder, not")):
-        with pytest.raises(FormatError, match=message) as caught:
-            train(dataclasses.replace(config, rows=(rows,)))
-        assert caught.value.hint
-    with pytest.raises(TrainingError, match="no model"):
-        train(dataclasses.replace(config, model=tmp_path))
-    with pytest.raises(UsageError, match=r"no tokenizer\.json"):
-        train(dataclasses.replace(config, model=bare))
-    assert not config.output.exists()
-
-
-def test_what_can_be_seen_at_once_is_refused_without_torch(folder, rows, tmp_path) -> None:
-    file = tmp_path / "rows.parquet"
-    write_rows(file, [changed(rows[0], sha="other")])
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom dca.domain.errors import DcaError\n"
-        "from training.run import TrainConfig, train\n"
-        "rows, model = map(Path, sys.argv[1:])\n"
-        "for given in (rows, Path('no.parquet')):\n"
-        "    try:\n        train(TrainConfig(rows=(given,), model=model, output=Path('out')))\n"
-        "    except DcaError as error:\n        print(type(error).__name__)\n"
-        "print('torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(file), str(folder)], capture_output=True, check=True
-    )
-
-    assert done.stdout.decode().split() == ["RowError", "FormatError", "False"]
-
-
-def test_another_tokenizer_is_refused_with_the_way_to_mend_it(folder, rows, tmp_path) -> None:
-    config = configured(folder, [changed(rows[0], sha="other")], tmp_path)
-
-    with pytest.raises(RowError, match="its ids are of tokenizer tiny") as caught:
-        train(config)
-
-    assert f"dca credit --tokenizer {folder}, then dca export --tokenizer {folder}" in str(
-        caught.value.hint
-    )
-
-
-def test_a_finished_run_goes_on_for_more_steps(config) -> None:
-    train(dataclasses.replace(config, steps=2))
-
-    longer = train(dataclasses.replace(config, steps=4, resume=True))
-    by_epochs = train(dataclasses.replace(config, steps=None, epochs=3, resume=True))
-
-    assert (longer.resumed_from, longer.steps) == (2, 4)
-    assert (by_epochs.resumed_from, by_epochs.steps) == (4, 6)  # 8 rows, 4 to a step
-    log = (config.output / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(TrainingError, match="has done 6 steps, more than the 5 asked for"):
-        train(dataclasses.replace(config, steps=5, resume=True))
-
-
-def test_a_run_in_two_parts_is_the_run_in_one(config, tmp_path) -> None:
-    whole = dataclasses.replace(config, output=tmp_path / "whole")
-    train(whole)
-    train(dataclasses.replace(config, steps=3))
-    train(dataclasses.replace(config, resume=True))
-
-    assert same_weights(whole.output, config.output)
-
-
-@pytest.mark.parametrize(
-    ("metrics", "warned"),
-    [
-        ({"step": 1, "ratio_mean": 1.5, "kl_behaviour": 0.5}, False),
-        ({"step": 1, "ratio_mean": 1.51, "kl_behaviour": 0.0}, True),
-        ({"step": 1, "ratio_mean": 0.49, "kl_behaviour": 0.0}, True),
-        ({"step": 1, "ratio_mean": 1.0, "kl_behaviour": 0.51}, True),
-        ({"step": 2, "ratio_mean": 9.0, "kl_behaviour": 9.0}, False),
-        ({"step": 1, "nll": 9.0}, False),
-    ],
-)
-def test_only_the_first_step_can_show_another_behaviour_policy(metrics, warned) -> None:
-    assert (behaviour_mismatch(metrics) is not None) == warned
-
-
-def test_rows_of_another_model_are_warned_of_once(folder, rows, tmp_path) -> None:
-    foreign = [dataclasses.replace(row, logprobs=row.logprobs / 8) for row in rows]
-    config = configured(folder, foreign, tmp_path, steps=2, log_every=2)
-    lines: list[Metrics] = []
-
-    (warning,) = train(config, lines.append).warnings
-
-    assert [line["step"] for line in lines] == [1, 2]
-    assert lines[0]["kl_behaviour"] > 0.5
-    assert warning.startswith("the rows were not sampled by this model: at step 1 the mean ratio")
-    assert f"- Warning: {warning}\n" in (config.output / "README.md").read_text()
-    resumed = train(dataclasses.replace(config, steps=3, resume=True))
-    assert resumed.warnings == (warning,)
-
-
 def test_many_rows_are_prepared_in_batches(folder, rows, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(prepare_module, "BATCH_ROWS", 3)
 
@@ -468,43 +293,6 @@ def test_long_rows_lose_their_end_and_are_counted(folder, rows, tmp_path) -> Non
     assert report.prepared.loss_tokens == sum(len(row) for row in rows) - sum(lost)
 
 
-def test_a_prompt_that_fills_the_limit_leaves_nothing_to_train_on(folder, rows, tmp_path) -> None:
-    with pytest.raises(TrainingError, match=r"none of 8 rows .* \(prompt fills max_length: 8\)"):
-        train(configured(folder, rows, tmp_path, max_length=2))
-
-
-def test_empty_files_leave_nothing_to_train_on(folder, tmp_path) -> None:
-    with pytest.raises(TrainingError, match="the files are empty"):
-        train(configured(folder, [], tmp_path))
-
-
-def changed(row: NeutralRow, **changes: object) -> NeutralRow:
-    provenance = dataclasses.replace(row.provenance, tokenizer_sha=str(changes.pop("sha", "")))
-    return dataclasses.replace(row, provenance=provenance, **changes)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sha": "other"}, r"row 1 \(rollout r0\): its ids are of tokenizer tiny \(other\)"),
-        ({"prompt_ids": np.array([], np.int32)}, "prompt_ids: the prompt's tokens are not known"),
-        ({"prompt_ids": np.array([999], np.int32)}, "token id 999 is beyond the model's"),
-        ({"sampling": Sampling(temperature=0.5)}, "row 1 .*sampled at another temperature"),
-        ({"sampling": Sampling(top_p=0.9)}, "top_p, top_k or min_p cut candidates"),
-    ],
-)
-def test_rows_that_do_not_fit_the_model_or_each_other_are_refused(
-    folder, rows, tmp_path, change, message
-) -> None:
-    config = configured(folder, [changed(rows[0], **change)], tmp_path)
-    second = tmp_path / "more.jsonl"
-    write_rows(second, rows[1:])
-    config = dataclasses.replace(config, rows=(second, *config.rows))
-
-    with pytest.raises(RowError, match=message):
-        train(config)
-
-
 def test_a_temperature_that_is_not_known_can_be_given_or_is_assumed(
     folder, rows, tmp_path
 ) -> None:
@@ -516,58 +304,6 @@ def test_a_temperature_that_is_not_known_can_be_given_or_is_assumed(
 
     assert (assumed.temperature, assumed.temperature_assumed) == (1.0, True)
     assert (given.temperature, given.temperature_assumed) == (0.8, False)
-
-
-def test_a_loss_that_is_lost_stops_the_run(folder, rows, tmp_path) -> None:
-    absurd = [dataclasses.replace(row, advantage=row.advantage * 1e38) for row in rows]
-
-    config = configured(folder, absurd, tmp_path)
-
-    with pytest.raises(TrainingError, match=r"loss .* at step 1") as caught:
-        train(config)
-    assert "learning rate" in str(caught.value.hint)
-    assert left(config.output) == {"metrics.jsonl"}  # nothing to go on from: the folder is free
-
-    write_rows(config.rows[0], rows)
-    assert train(dataclasses.replace(config, steps=1)).steps == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rows": ()}, "no rows to train on"),
-        ({"epochs": 0}, "epochs is 0, it must be positive"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"batch": 0}, "batch is 0, it must be at least 1"),
-        ({"lora_rank": 0}, "lora_rank is 0"),
-        ({"eps_low": 1.0}, r"eps_low is 1\.0, it must be below 1"),
-        ({"dual_clip": 1.0}, r"dual_clip is 1\.0, it must be above 1"),
-        ({"temperature": 0.0}, r"temperature is 0\.0, it must be positive"),
-        ({"warmup": -1}, "must not be negative"),
-    ],
-)
-def test_settings_outside_their_range_are_refused(config, change, message) -> None:
-    with pytest.raises(TrainingError, match=message):
-        dataclasses.replace(config, **change)
-
-
-def test_a_package_that_is_not_installed_is_named(config, monkeypatch) -> None:
-    monkeypatch.delitem(sys.modules, "training.fit")
-    monkeypatch.setitem(sys.modules, "trl", None)  # as Python marks a package as missing
-
-    with pytest.raises(MissingExtra, match="training needs the package trl") as caught:
-        train(config)
-    assert "[train]" in str(caught.value.hint)
-
-
-def test_settings_and_rows_are_read_without_torch() -> None:
-    code = (
-        "import sys, training.run, training.prepare, training.row_files, training.vocabulary\n"
-        "print([m for m in ('torch', 'transformers', 'trl', 'datasets') if m in sys.modules])"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-
-    assert output.stdout.strip() == b"[]"
 
 
 def test_a_tiny_model_is_the_same_for_the_same_arguments(tmp_path) -> None:

@@ -80,7 +80,8 @@ def print_lines(console: Console, lines: Sequence[RolloutLine]) -> None:
         print_table(console, HEADS, [_cells(line, SHORT_ID) for line in lines], right=RIGHT)
         return
     for line in lines:
-        console.out("\t".join(_cells(line, None)), highlight=False)
+        # Not by the console, which turns tabs into blanks.
+        console.file.write("\t".join(_cells(line, None)) + "\n")
 
 
 def colon_hint(words: Sequence[str]) -> str | None:
