@@ -2,13 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from dca.domain.labels import LabelSet
 from dca.domain.review import Review, ReviewerInfo
 from dca.domain.rollout import Rollout
-from reviewers.calling import Calling, Fault, Reply, model_info, read_key, review_by_call
+from reviewers.calling import (
+    Calling,
+    Fault,
+    Reply,
+    model_info,
+    read_key,
+    review_by_call,
+)
 from reviewers.endpoint import Endpoint
 from reviewers.question import Asking, Question
 
@@ -97,8 +105,12 @@ class SdkReviewer(ABC, Generic[Client]):
         return await review_by_call(self, rollout, self._ask, address=self.endpoint.address)
 
     async def _ask(self, question: Question) -> Reply | Fault:
-        """Send one request with the open client."""
-        return await self._send(self._open(), question)
+        """Send one request with the open client; no reply that quotes the key gets further."""
+        answer = await self._send(self._open(), question)
+        if isinstance(answer, Fault) or not self._key:
+            return answer
+        text, detail = (part.replace(self._key, "***") for part in (answer.text, answer.detail))
+        return replace(answer, text=text, detail=detail)
 
     def _open(self) -> Client:
         """Return the client; the key is read from the environment the first time."""

@@ -180,6 +180,26 @@ def test_a_failure_can_be_uniform_or_dropped() -> None:
     assert dropped.events["dropped"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize("rewards", [[1.0, 1.0], [1.0]])
+def test_an_unsound_success_is_left_out_where_every_attempt_succeeded(rewards) -> None:
+    count = len(rewards)
+    signal = panel([[1.0, 0.0]] * count, unsound=[True] * count)
+    group = Group(np.array(rewards), np.ones((count, 2), dtype=bool), signal)
+
+    credit = deliberative(group)
+
+    assert not credit.mask_GT.any()
+    assert credit.events["vetoed"].tolist() == [True] * count
+
+
+@pytest.mark.parametrize(("reward", "count"), [(0.1, 3), (0.1, 6), (0.7, 6), (0.3, 10), (0.0, 4)])
+def test_equal_rewards_are_no_advantage_whatever_their_mean_rounds_to(reward, count) -> None:
+    group = Group(np.full(count, reward), np.ones((count, 2), dtype=bool))
+
+    assert grpo(group).advantage_GT.tolist() == [[0.0, 0.0]] * count
+    assert uniform(group).advantage_GT.tolist() == [[0.0, 0.0]] * count
+
+
 def test_an_unsound_success_is_left_out_unless_the_veto_is_off() -> None:
     group = pair(panel([[1.0, 0.0], [0.0, 0.0]], unsound=[True, True]))
 

@@ -192,6 +192,35 @@ def test_rollouts_without_reward_or_placeable_tokens_are_left_out_and_counted(
     assert exported.skipped == {"no credit": 2}
 
 
+def test_ids_that_do_not_spell_their_text_cost_one_rollout_and_not_the_run(store_engine) -> None:
+    ids = array("i", list(b"other words"))
+    wrong = Tokens(ids, exact=True, tokenizer=identity(Utf8Bytes()))
+    fill(store_engine, rollout("d", "these words", 0.0, tokens=wrong))
+
+    result = assign_store(store_engine, ["grpo"], ALL, labels=CONTRIBUTION_V1)
+
+    assert result.methods[0].rollouts == 3
+    assert result.methods[0].skipped == {"its token ids do not spell its text": 1}
+
+
+def test_an_export_that_finds_nothing_leaves_the_earlier_file(store_engine, tmp_path) -> None:
+    fill(store_engine)
+    assign_store(store_engine, ["grpo"], ALL, labels=CONTRIBUTION_V1)
+    order = ExportOrder("tokens", tmp_path, method="grpo")
+    first = export_store(store_engine, order, labels=CONTRIBUTION_V1)
+    before = first.path.read_bytes()
+    with transaction(store_engine) as session:
+        add_rollouts(session, [Rollout("e" * 20, "new", "new", PROMPT, "later", 1.0)])
+
+    with pytest.raises(NothingSelected):
+        export_store(
+            store_engine, order, labels=CONTRIBUTION_V1, selection=parse_where("task:new")
+        )
+
+    assert first.path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.glob("*tokens*")) == ["tokens.parquet"]
+
+
 def test_a_group_is_credited_whole_although_one_rollout_is_selected(store_engine) -> None:
     fill(store_engine)
 

@@ -44,6 +44,10 @@ def test_every_command_of_the_readme_is_one_that_exists() -> None:
     assert [verb for verb in verbs if not re.search(rf"^  {verb}\b", help_, re.MULTILINE)] == []
 
 
+def test_no_figure_is_left_open() -> None:
+    assert re.findall(r"@[A-Z]+@", README) == []
+
+
 def test_every_file_that_the_readme_names_is_there() -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(
         r"python (benchmarks/[\w.]+)", README

@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import json
 import logging
 import time
 import traceback
@@ -27,6 +28,7 @@ from tests.provider_server import (
     chat,
     message,
 )
+from tests.replies import step
 from tests.reviewer_calls import (
     BOTH,
     GOOD,
@@ -305,3 +307,13 @@ def test_a_text_without_a_character_costs_no_request(dialect: Dialect) -> None:
             return len(server.requests)
 
     assert asyncio.run(main()) == 0
+
+
+@BOTH
+def test_a_reply_that_quotes_the_key_is_kept_without_it(dialect) -> None:
+    reply = json.dumps({"steps": [step(1, 1, 1)], "note": f"you sent {KEY}"})
+
+    review, _ = ask(dialect, says(dialect, reply))
+
+    assert KEY not in review.raw
+    assert "you sent ***" in review.raw

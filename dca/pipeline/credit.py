@@ -13,7 +13,13 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from dca.domain.consensus import Consensus, ConsensusVersion
-from dca.domain.errors import ConfigError, CreditError, MissingInput, NothingSelected
+from dca.domain.errors import (
+    ConfigError,
+    CreditError,
+    MissingInput,
+    NothingSelected,
+    TokenError,
+)
 from dca.domain.labels import LabelSet
 from dca.domain.rollout import Rollout, content_id
 from dca.pipeline.progress import Progress, Silent
@@ -229,6 +235,8 @@ def _placed(
             kept.append((rollout, view_tokens(rollout, tokenizer)))
         except MissingInput as missing:
             skipped[str(missing)] += 1
+        except TokenError:
+            skipped["its token ids do not spell its text"] += 1
     return kept, skipped
 
 

@@ -110,14 +110,18 @@ def export_store(
         order.out.mkdir(parents=True, exist_ok=True)
         progress.start(total, "export")
         counts = RowCounts()
-        result = _write(session, order.kind, path, chosen, selection, counts, progress)
+        # A name of its own until it is whole: an export that fails leaves the earlier file alone.
+        part = path.with_name(f".part-{path.name}")
+        result = _write(session, order.kind, part, chosen, selection, counts, progress)
         result = replace(result, rollouts=total, warnings=_warnings(order.kind, counts))
         if not result.rows:
-            path.unlink()
+            part.unlink()
             raise NothingSelected(
                 f"none of the {total} selected rollouts has anything to export as {order.kind}",
                 hint="see dca ls: has it been reviewed, settled and credited?",
             )
+        part.replace(path)
+        result = replace(result, path=path)
         result.card.write_text(_card(session, result, chosen, selection, counts), "utf-8")
         progress.finish()
     return result

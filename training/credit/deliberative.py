@@ -65,7 +65,8 @@ def deliberative(
     advantage_G = group_advantage(group.reward_G)
     won_G = panel.reviewed_G & (advantage_G > 0)
     lost_G = panel.reviewed_G & (advantage_G < 0)
-    vetoed_G = won_G & panel.unsound_G if veto else np.zeros_like(won_G)
+    # Also where the whole group succeeded and the advantage is 0: imitation would take it.
+    vetoed_G = panel.reviewed_G & panel.unsound_G & (advantage_G >= 0) & veto
     win_GT, win_mask_GT, events = _succeed(group, panel, success, unagreed, confidence, cap)
     lose_GT, lose_mask_GT, more = _fail(group, panel, failure, cap)
     events = {name: rows_G & won_G & ~vetoed_G for name, rows_G in events.items()}

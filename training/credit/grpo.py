@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from training.credit.baseline import centre
 from training.credit.credit import Credit, spread
 from training.credit.group import Group
 
@@ -15,8 +16,8 @@ def group_advantage(reward_G: Float[np.ndarray, " G"]) -> Float[np.ndarray, " G"
 
     The deviation is the unbiased one (divisor G - 1), as in TRL; the paper does not say which.
     """
-    centred_G = reward_G - reward_G.mean()
-    if reward_G.size < 2:
+    centred_G = centre(reward_G)
+    if not centred_G.any():
         return centred_G
     return centred_G / (reward_G.std(ddof=1) + EPSILON)
 

@@ -1,5 +1,6 @@
 """Uniform credit: REINFORCE with the group's mean reward as the baseline."""
 
+from training.credit.baseline import centre
 from training.credit.credit import Credit, spread
 from training.credit.group import Group
 
@@ -10,4 +11,4 @@ def uniform(group: Group) -> Credit:
     Williams 1992, with the mean of the group as the baseline. Without GRPO's division by the
     standard deviation (Dr.GRPO, arXiv 2503.20783), so prompts of any difficulty count alike.
     """
-    return spread(group.reward_G - group.reward_G.mean(), group.sampled_GT)
+    return spread(centre(group.reward_G), group.sampled_GT)
