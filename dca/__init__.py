@@ -25,12 +25,14 @@ def _refuse_strangers() -> None:
     home = Path(__file__).resolve().parent.parent
     for name in _SIBLINGS:
         spec = find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
+        if spec is None:
             raise ImportError(f"dca: its package {name!r} is not installed beside {home / 'dca'}")
-        places = {Path(place).resolve() for place in spec.submodule_search_locations}
-        if home / name not in places:
+        # A package has places; a stray file such as training.py has its own path only.
+        places = spec.submodule_search_locations or [spec.origin or "unknown"]
+        found = {Path(place).resolve() for place in places}
+        if home / name not in found:
             raise ImportError(
-                f"dca: another package named {name!r} at {min(map(str, places))} hides ours at "
+                f"dca: another module named {name!r} at {min(map(str, found))} hides ours at "
                 f"{home / name}; run from another folder or rename it"
             )
 

@@ -24,7 +24,7 @@ from dca.config import Config
 from dca.domain.consensus import Consensus
 from dca.domain.rollout import Rollout
 from dca.pipeline.consensus import ConsensusResult, settle_store
-from dca.pipeline.credit import CreditResult, assign_store
+from dca.pipeline.credit import CreditOptions, CreditResult, assign_store
 from dca.pipeline.export import ExportOrder, ExportResult, FileFormat, export_store
 from dca.pipeline.importing import ImportOptions, ImportResult, import_rollouts
 from dca.pipeline.panels import build_panel
@@ -118,19 +118,27 @@ class Project:
         return found.get(rollout.id)
 
     def credit(
-        self, *methods: str, where: str = "", tokenizer: str | Tokenizer | None = None
+        self,
+        *methods: str,
+        where: str = "",
+        tokenizer: str | Tokenizer | None = None,
+        retokenize: bool = False,
     ) -> CreditResult:
         """Compute credit, of the configured methods when none is named.
 
-        See ``dca.pipeline.credit.assign_store``.
+        See ``dca.pipeline.credit.assign_store``; ``retokenize`` sets stored token ids aside.
         """
-        settings = self.config.credit.model_dump()
+        config = self.config
         return assign_store(
             self.engine,
-            methods or self.config.credit.methods,
+            methods or config.credit.methods,
             _selection(where),
-            labels=self.config.label_set,
-            settings=settings,
+            labels=config.label_set,
+            options=CreditOptions(
+                config.credit.model_dump(exclude={"methods"}),
+                success_at=config.project.success_at,
+                retokenize=retokenize,
+            ),
             tokenizer=self._tokenizer(tokenizer),
         )
 
@@ -149,6 +157,7 @@ class Project:
             self.engine,
             ExportOrder(kind, Path(out), method, file_format),
             labels=self.config.label_set,
+            success_at=self.config.project.success_at,
             selection=_selection(where),
             tokenizer=self._tokenizer(tokenizer),
         )

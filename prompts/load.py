@@ -2,10 +2,12 @@
 
 A prompt file is Markdown. Lines of the form ``<!-- ... -->`` alone on a line structure it:
 
-- ``<!-- part: system -->`` and ``<!-- part: user -->`` begin the two messages, once each;
-  what stands before the first is a note to the reader and is never sent.
+- ``<!-- part: system -->`` and ``<!-- part: user -->`` begin the two messages, in this order;
+  what stands before the first is a note to the reader and is never sent. Further parts may
+  follow: pieces that fill a slot of the messages, once or several times.
 - ``<!-- when: units quotes -->`` begins a section that is sent when any of the named choices
-  is made; ``<!-- end -->`` ends it. Sections do not nest.
+  is made, ``<!-- when: failed unknown & full -->`` one that is sent when, besides, a choice after
+  the ``&`` is made; ``<!-- end -->`` ends it. Sections do not nest.
 
 ``{{name}}`` is a slot. Slots are filled in one pass after the sections are chosen, so text
 that is filled in is never read again: braces and marks inside it stay what they are.
@@ -15,15 +17,16 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 from dca.domain.errors import PromptError
 from dca.domain.rollout import ID_DIGITS
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_MARK = re.compile(r"<!-- (?:(part|when): ([a-z0-9 -]+)|(end)) -->\n?")
+_MARK = re.compile(r"<!-- (?:(part|when): ([a-z0-9 &-]+)|(end)) -->\n?")
 _SLOT = re.compile(r"\{\{([a-z_]+)\}\}")
-_PARTS = ("system", "user")
+_MESSAGES = ("system", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,17 @@ class Section:
     """A stretch of a prompt that is sent whole or not at all."""
 
     part: str
-    """``system`` or ``user``."""
-    when: frozenset[str]
-    """Sent when one of these choices is made; empty: always sent."""
+    """``system``, ``user`` or the name of a further part."""
+    when: tuple[frozenset[str], ...]
+    """Sent when one choice of each set is made; empty: always sent."""
     text: str
     """Markdown with slots."""
     slots: frozenset[str]
     """The names of the slots in ``text``."""
+
+    def sent(self, chosen: Collection[str]) -> bool:
+        """Tell whether the section is sent when these choices are made."""
+        return all(not names.isdisjoint(chosen) for names in self.when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,14 @@ class Prompt:
     sections: tuple[Section, ...]
     """In file order."""
 
+    def __hash__(self) -> int:
+        """Hash the digest: equal bytes make equal sections."""
+        return hash((self.name, self.digest))
+
     @property
     def choices(self) -> frozenset[str]:
         """Every choice that some section asks for."""
-        return frozenset().union(*(section.when for section in self.sections))
+        return frozenset().union(*(names for item in self.sections for names in item.when))
 
     @property
     def slots(self) -> frozenset[str]:
@@ -78,21 +89,29 @@ class Prompt:
             PromptError: A choice that no section knows, or a slot that is missing, that the
                 file does not have, or that the chosen sections do not use.
         """
-        chosen = set(choices)
-        sent = [item for item in self.sections if not item.when or item.when & chosen]
+        plan = _plan(self, _MESSAGES, frozenset(choices), frozenset(slots))
+        return Messages(*(_fill(part, slots) for part in plan))
+
+    def render_part(self, part: str, choices: Collection[str], slots: Mapping[str, str]) -> str:
+        """Return the further part ``part``, with choices and slots as in ``render``."""
+        (pieces,) = _plan(self, (part,), frozenset(choices), frozenset(slots))
+        return _fill(pieces, slots)
+
+    def plan(
+        self, parts: Collection[str], chosen: frozenset[str], given: frozenset[str]
+    ) -> "tuple[_Pieces, ...]":
+        """Return the parts, cut at the slots; raises as ``render``."""
+        sent = [item for item in self.sections if item.part in parts and item.sent(chosen)]
         wanted = frozenset[str]().union(*(item.slots for item in sent))
-        self._check(chosen, wanted, frozenset(slots))
-        return Messages(
-            *(
-                _SLOT.sub(
-                    lambda match: slots[match[1]],
-                    "".join(item.text for item in sent if item.part == part),
-                ).strip()
-                for part in _PARTS
-            )
+        self._check(chosen, wanted, given)
+        return tuple(
+            tuple(_SLOT.split("".join(item.text for item in sent if item.part == part)))
+            for part in parts
         )
 
-    def _check(self, chosen: set[str], wanted: frozenset[str], given: frozenset[str]) -> None:
+    def _check(
+        self, chosen: frozenset[str], wanted: frozenset[str], given: frozenset[str]
+    ) -> None:
         """Raise ``PromptError`` naming everything that does not fit."""
         faults = [
             f"{what} {', '.join(sorted(names))}"
@@ -106,6 +125,25 @@ class Prompt:
         ]
         if faults:
             raise PromptError(f"prompt {self.name!r}: {'; '.join(faults)}")
+
+
+_Pieces = tuple[str, ...]
+"""Text and names of slots in turn, beginning and ending with text."""
+
+
+@lru_cache(maxsize=512)
+def _plan(
+    prompt: Prompt, parts: tuple[str, ...], chosen: frozenset[str], given: frozenset[str]
+) -> tuple[_Pieces, ...]:
+    """Return ``prompt.plan``: a run makes a handful of choices a million times."""
+    return prompt.plan(parts, chosen, given)
+
+
+def _fill(pieces: _Pieces, slots: Mapping[str, str]) -> str:
+    """Return one part with its slots filled; what is filled in is not read again."""
+    filled = list(pieces)
+    filled[1::2] = [slots[name] for name in pieces[1::2]]
+    return "".join(filled).strip()
 
 
 def load_prompt(name: str) -> Prompt:
@@ -136,7 +174,7 @@ def _sections(name: str, content: str) -> tuple[Section, ...]:
     """Cut the content of a prompt file at its marks."""
     found: list[Section] = []
     begun: list[str] = []
-    when: frozenset[str] = frozenset()
+    when: tuple[frozenset[str], ...] = ()
     buffer: list[str] = []
 
     def flush() -> None:
@@ -153,10 +191,15 @@ def _sections(name: str, content: str) -> tuple[Section, ...]:
         flush()
         if mark[1] == "part":
             begun.append(mark[2])
-        if (mark[3] is None) == bool(when):
+        if (mark[3] is None) == bool(when) or not all(_condition(mark[2] or "end")):
             raise PromptError(f"prompt {name!r}: {line.strip()} is out of place")
-        when = frozenset(mark[2].split()) if mark[1] == "when" else frozenset()
+        when = _condition(mark[2]) if mark[1] == "when" else ()
     flush()
-    if when or tuple(begun) != _PARTS:
+    if when or tuple(begun[:2]) != _MESSAGES or len(set(begun)) < len(begun):
         raise PromptError(f"prompt {name!r}: needs the parts system and user, and every end")
     return tuple(found)
+
+
+def _condition(words: str) -> tuple[frozenset[str], ...]:
+    """Return the sets of choices that a ``when`` names."""
+    return tuple(frozenset(names.split()) for names in words.split("&"))

@@ -1,43 +1,35 @@
 """Ask many reviewers about many rollouts: bounded, fair, and nothing is lost on the way.
 
-A *seat* is one reviewer with the rollouts that it has still to answer. Free slots go to the seat
-with the fewest requests in flight, so a slow reviewer never holds more than its share while
-another has work. Each seat draws at most ``concurrency`` rollouts ahead; they are never collected.
+A *seat* is one reviewer with the rollouts that it has still to answer. Each seat draws a bounded
+number of rollouts ahead; they are never collected. Which request goes next is decided at the
+gate, see ``reviewers.gate``; what a request meets on its way, in ``reviewers.line``.
 """
 
 import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    Awaitable,
     Callable,
     Coroutine,
     Iterable,
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dca.domain.errors import (
-    ReplyInvalid,
-    ReplyTruncated,
-    ReviewerRefused,
-    ReviewError,
-    UsageError,
-)
-from dca.domain.review import Abstention, AbstentionKind, Review
+from dca.domain.errors import ReviewError, UsageError
+from dca.domain.review import Abstention, Answer
 from dca.domain.rollout import Rollout
+from reviewers.dialogue import abstention_kind
+from reviewers.gate import Closed, Lane
+from reviewers.model_reviewer import ModelReviewer
 from reviewers.protocol import Reviewer, review_key
-from reviewers.streams import each, share
+from reviewers.streams import bundles, share
+from reviewers.switchboard import Switchboard
 
-Answer = Review | Abstention
-"""What one reviewer said of one rollout, or why it could not."""
-
-_KINDS: tuple[tuple[type[ReviewError], AbstentionKind], ...] = (
-    (ReviewerRefused, AbstentionKind.REFUSED),
-    (ReplyTruncated, AbstentionKind.TRUNCATED),
-    (ReplyInvalid, AbstentionKind.INVALID),
-    (ReviewError, AbstentionKind.UNAVAILABLE),
-)
+AHEAD = 2
+"""Asks alive for each slot that a seat could use: in flight, waiting, or between attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +42,9 @@ class Seat:
     limit: int | None = None
     """Most requests of this reviewer in flight, >= 1; ``None``: only the panel's bound."""
     given_up: Callable[[], bool] = lambda: False
-    """Tells whether to ask no more; the rollouts that were drawn already are passed over, and
-    the stream is expected to end."""
+    """Tells whether to ask no more; the rollouts that were drawn already are passed over."""
+    paused: Callable[[], bool] = lambda: False
+    """Tells whether to ask nothing for the time being."""
 
 
 async def convene(
@@ -63,25 +56,23 @@ async def convene(
 ) -> int:
     """Ask every reviewer about every rollout of one stream; see ``convene_seats``.
 
-    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most three
+    The stream is drawn from once. A reviewer may run ahead of the slowest one by at most four
     times ``concurrency`` rollouts.
     """
     streams = share(rollouts, len(reviewers), lead=2 * concurrency)
     seats = [Seat(reviewer, stream) for reviewer, stream in zip(reviewers, streams, strict=True)]
-    return await convene_seats(seats, concurrency=concurrency, on_answer=on_answer)
+    async with Switchboard(concurrency) as board:
+        return await convene_seats(seats, board, on_answer=on_answer)
 
 
 async def convene_seats(
-    seats: Iterable[Seat],
-    *,
-    concurrency: int,
-    on_answer: Callable[[Answer], None],
+    seats: Iterable[Seat], board: Switchboard, *, on_answer: Callable[[Answer], None]
 ) -> int:
     """Ask every seat about its rollouts and hand out the answers as they come.
 
     Args:
         seats: Who is asked about what.
-        concurrency: Most requests in flight, >= 1.
+        board: Connections, slots and limits.
         on_answer: Called once for each answer, never twice at a time. A ``ReviewError`` arrives
             as an ``Abstention``.
 
@@ -94,29 +85,24 @@ async def convene_seats(
         CredentialError, or any exception that is no ``ReviewError``: nothing new is started,
             the answers in flight are handed out, then the first such exception is raised.
     """
-    places = [_Place(seat, each(seat.rollouts), asyncio.Queue(concurrency)) for seat in seats]
-    limits = [place.seat.limit for place in places if place.seat.limit is not None]
-    if min([concurrency, *limits]) < 1:
-        raise UsageError("the concurrency of a panel and of its seats must be at least 1")
-    return await _Session(places, concurrency, on_answer).run()
+    places = [_place(seat, board) for seat in seats]
+    return await _Session(places, board, on_answer).run()
 
 
 def abstention(reviewer: Reviewer, rollout: Rollout, error: ReviewError) -> Abstention:
     """Return the record of a reviewer that could not answer."""
-    kind = next(kind for cause, kind in _KINDS if isinstance(error, cause))
-    return Abstention(review_key(reviewer, rollout), kind, str(error), error.usage, error.raw)
+    key = review_key(reviewer, rollout)
+    return Abstention(key, abstention_kind(error), str(error), error.usage, error.raw)
 
 
 @asynccontextmanager
 async def opened(reviewers: Sequence[Reviewer]) -> AsyncGenerator[Sequence[Reviewer], None]:
-    """Open the reviewers that hold connections, and close them at the end.
-
-    Raises:
-        CredentialError: A key is not set; nothing was asked yet.
-    """
+    """Open the reviewers that hold something of their own open, and close them at the end."""
     async with AsyncExitStack() as stack:
         for reviewer in reviewers:
-            if isinstance(reviewer, AbstractAsyncContextManager):
+            # Models that are asked over a switchboard share its connections.
+            shared = isinstance(reviewer, ModelReviewer)
+            if isinstance(reviewer, AbstractAsyncContextManager) and not shared:
                 await stack.enter_async_context(reviewer)
         yield reviewers
 
@@ -126,78 +112,97 @@ class _Place:
     """A seat at work."""
 
     seat: Seat
-    stream: AsyncGenerator[Rollout, None]
-    waiting: asyncio.Queue[Rollout]
-    """Rollouts drawn and not yet asked about."""
-    flying: int = 0
-    """Requests in flight."""
+    answer: Callable[[Sequence[Rollout]], Awaitable[Sequence[Answer]]]
+    bundle: int
+    """Rollouts that are asked about together."""
+    ahead: int
+    """Most asks alive."""
+    live: int = 0
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an ask has ended."""
 
-    @property
-    def ready(self) -> bool:
-        """True when a free slot could be used at once."""
-        limit = self.seat.limit
-        return not self.waiting.empty() and (limit is None or self.flying < limit)
 
-    def empty(self) -> None:
-        """Pass over what waits, so that whoever draws is not held up by it."""
-        while not self.waiting.empty():
-            self.waiting.get_nowait()
+def _place(seat: Seat, board: Switchboard) -> _Place:
+    """Return a seat with its way to answers."""
+    limit = board.gate.slots if seat.limit is None else seat.limit
+    if limit < 1:
+        raise UsageError("the concurrency of a panel and of its seats must be at least 1")
+
+    def width() -> float:
+        return 0 if seat.paused() else limit
+
+    reviewer = seat.reviewer
+    lane = board.gate.lane(width, seat.given_up)
+    ahead = AHEAD * min(limit, board.gate.slots)
+    if isinstance(reviewer, ModelReviewer):
+        line = board.line(reviewer, lane)
+        return _Place(seat, line.answer, reviewer.bundle, ahead)
+    return _Place(seat, _asking_once(reviewer, board, lane), 1, ahead)
+
+
+def _asking_once(
+    reviewer: Reviewer, board: Switchboard, lane: Lane
+) -> Callable[[Sequence[Rollout]], Awaitable[Sequence[Answer]]]:
+    """Return how a reviewer is asked that is nothing but one question."""
+
+    async def answer(rollouts: Sequence[Rollout]) -> Sequence[Answer]:
+        (rollout,) = rollouts
+        async with board.gate.slot(lane):
+            try:
+                return (await reviewer.review(rollout),)
+            except ReviewError as error:
+                return (abstention(reviewer, rollout, error),)
+
+    return answer
 
 
 class _Session:
-    """One call of ``convene_seats``: a single loop that owns all tasks."""
+    """One call of ``convene_seats``: owns all tasks."""
 
     def __init__(
-        self, places: list[_Place], concurrency: int, on_answer: Callable[[Answer], None]
+        self, places: list[_Place], board: Switchboard, on_answer: Callable[[Answer], None]
     ) -> None:
         self._places = places
-        self._concurrency = concurrency
+        self._board = board
         self._on_answer = on_answer
-        self._asks: set[asyncio.Task[None]] = set()
-        self._draws: set[asyncio.Task[None]] = set()
-        self._change = asyncio.Event()
-        """Set when a task has ended."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        """Set when no task is left."""
         self._answers = 0
         self._failure: BaseException | None = None
         """The first exception of a task: nothing new is started."""
-        self._cancelled: asyncio.CancelledError | None = None
-        """The first cancellation: likewise."""
 
     async def run(self) -> int:
         """Work until every stream is at its end, or drain after the first failure."""
         for place in self._places:
-            self._run(self._draws, self._draw(place))
+            self._start(self._pump(place), self._pumps)
+        cancelled: asyncio.CancelledError | None = None
         try:
-            while await self._advance():
-                pass
+            while self._tasks or self._pumps:
+                self._idle.clear()
+                try:
+                    await self._idle.wait()
+                except asyncio.CancelledError as error:
+                    if cancelled is not None:
+                        raise
+                    cancelled = error
+                    self._drain()
         finally:
-            await _drop(self._asks | self._draws)
-            for place in self._places:
-                await place.stream.aclose()
-        if self._cancelled is not None:
-            raise self._cancelled
+            await _drop(self._tasks | self._pumps)
+        if cancelled is not None:
+            raise cancelled
         if self._failure is not None:
             raise self._failure
         return self._answers
 
-    async def _advance(self) -> bool:
-        """Start what can be started and wait for a change; return False when nothing is left."""
-        self._change.clear()
-        if self._failure is None and self._cancelled is None:
-            self._feed()
-        else:
-            await _drop(self._draws)
-        if not self._asks and not self._draws:
-            return False
-        try:
-            await self._change.wait()
-        except asyncio.CancelledError as cancelled:
-            if self._cancelled is not None:
-                raise
-            self._cancelled = cancelled
-        return True
+    def _drain(self) -> None:
+        """Start nothing new."""
+        self._board.gate.close()
+        for pump in self._pumps:
+            pump.cancel()
 
-    def _run(self, tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
         """Start ``work`` as one of ``tasks``."""
         task = asyncio.create_task(work)
         tasks.add(task)
@@ -205,44 +210,43 @@ class _Session:
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         """Take a task that has ended off the books; remember the first failure."""
-        self._asks.discard(task)
-        self._draws.discard(task)
+        self._tasks.discard(task)
+        self._pumps.discard(task)
         # Every exception is looked at: asyncio prints those that nobody has retrieved.
         failure = None if task.cancelled() else task.exception()
-        if self._failure is None:
+        if failure is not None and self._failure is None:
             self._failure = failure
-        self._change.set()
+            self._drain()
+        if not self._tasks and not self._pumps:
+            self._idle.set()
 
-    def _feed(self) -> None:
-        """Fill the free slots, the seat with the fewest requests in flight first."""
-        for place in self._places:
-            if place.seat.given_up():
-                place.empty()
-        while len(self._asks) < self._concurrency:
-            ready = [place for place in self._places if place.ready]
-            if not ready:
-                return
-            place = min(ready, key=lambda item: item.flying)
-            place.flying += 1
-            self._run(self._asks, self._ask(place, place.waiting.get_nowait()))
-
-    async def _draw(self, place: _Place) -> None:
-        """Draw the rollouts of a seat, waiting while enough of them wait."""
-        async for rollout in place.stream:
-            await place.waiting.put(rollout)
-            self._change.set()
-
-    async def _ask(self, place: _Place, rollout: Rollout) -> None:
-        """Ask one reviewer about one rollout and hand out what it says."""
-        reviewer = place.seat.reviewer
+    async def _pump(self, place: _Place) -> None:
+        """Draw the rollouts of a seat, as fast as they are answered."""
+        stream = bundles(place.seat.rollouts, place.bundle)
         try:
-            answer: Answer = await reviewer.review(rollout)
-        except ReviewError as error:
-            answer = abstention(reviewer, rollout, error)
+            async for rollouts in stream:
+                if place.seat.given_up() or self._board.gate.closed:
+                    return
+                place.live += 1
+                self._start(self._ask(place, rollouts), self._tasks)
+                while place.live >= place.ahead:
+                    place.room.clear()
+                    await place.room.wait()
         finally:
-            place.flying -= 1
-        self._on_answer(answer)
-        self._answers += 1
+            await stream.aclose()
+
+    async def _ask(self, place: _Place, rollouts: Sequence[Rollout]) -> None:
+        """Ask one reviewer once and hand out what it says."""
+        try:
+            answers = await place.answer(rollouts)
+        except Closed:
+            return
+        finally:
+            place.live -= 1
+            place.room.set()
+        for answer in answers:
+            self._on_answer(answer)
+            self._answers += 1
 
 
 async def _drop(tasks: set[asyncio.Task[None]]) -> None:

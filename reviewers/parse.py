@@ -11,7 +11,6 @@ covers nothing: what it leaves unmarked is no vote. A part that the reply leaves
 stated: no links, nothing covered, no verdict. Overlapping steps are all kept.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,6 +22,7 @@ from reviewers.anchor import Haystack, NotFound
 from reviewers.decode import decode_object
 from reviewers.schema import ReplyForm, ReplyProtocol
 from reviewers.units import cut_units
+from reviewers.values import clean, fraction, known, link_name, short, whole
 
 LONGEST_REASON = 1_000
 """Code points of a stored reason; the raw reply keeps all."""
@@ -30,13 +30,23 @@ LONGEST_REASON = 1_000
 LONGEST_QUOTE = 200
 """Code points of what ``unplaced`` repeats of a bad item."""
 
-# Control characters, and halves of characters that no encoding can write.
-_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which stretch of a longer reasoning a reply is about."""
+
+    first: int
+    """Number of the first unit that was shown."""
+    earlier: tuple[int, ...]
+    """The numbers of steps found before, which links and blame may name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The parts of a review, with steps sorted by span."""
+    """The parts of a review, with steps sorted by span.
+
+    In what is read of a ``Part``, a link or blame to ``len(steps) + i`` names ``earlier[i]``.
+    """
 
     steps: tuple[Step, ...]
     links: tuple[Link, ...]
@@ -53,11 +63,28 @@ class _Reading:
     text: str
     form: ReplyForm
     units: Sequence[Span]
+    part: Part | None = None
     steps: list[tuple[int, Step]] = field(default_factory=list[tuple[int, Step]])
     """The number that the reply gave each placed step, and the step."""
     numbers: list[int] = field(default_factory=list[int])
     """The numbers of all steps, placed or not."""
     unplaced: list[Unplaced] = field(default_factory=list[Unplaced])
+    keys: tuple[str, ...] = field(init=False)
+    """The keys of the labels."""
+    first: int = field(init=False)
+    """Number of the first of ``units``."""
+
+    def __post_init__(self) -> None:
+        """Look up once what every step needs."""
+        self.keys = self.form.labels.keys
+        self.first = self.part.first if self.part else 1
+
+    def order(self) -> dict[int, int]:
+        """Sort the steps and return the position of each number that may be named."""
+        self.steps.sort(key=lambda item: (item[1].span, item[0]))
+        numbers = [number for number, _ in self.steps]
+        numbers += self.part.earlier if self.part else ()
+        return {number: place for place, number in enumerate(numbers)}
 
     def refuse(self, item: str, reason: str) -> None:
         """Set one bad item aside."""
@@ -78,27 +105,45 @@ class _Reading:
 
 
 def parse_reply(
-    raw: str, text: str, form: ReplyForm, units: Sequence[Span] | None = None
+    raw: str,
+    text: str,
+    form: ReplyForm,
+    units: Sequence[Span] | None = None,
+    part: Part | None = None,
 ) -> Parsed:
     """Return what ``raw`` says of ``text``.
 
     Args:
         raw: The reply as it came.
-        text: The completion that was reviewed.
+        text: The completion that was reviewed, or the part of it that was shown.
         form: What was asked.
         units: The units of ``text`` as they were shown; ``None``: cut them.
+        part: Set when ``text`` is a part of a longer one; it may hold no step.
 
     Raises:
         ReplyInvalid: Structural damage.
         ReplyTruncated: The reply ends inside its JSON object.
         ReviewerRefused: The reply is a refusal in prose.
     """
-    reply = decode_object(raw)
+    return read_review(decode_object(raw), text, form, units, part)
+
+
+def read_review(
+    reply: Mapping[str, object],
+    text: str,
+    form: ReplyForm,
+    units: Sequence[Span] | None = None,
+    part: Part | None = None,
+) -> Parsed:
+    """Return what one decoded review says of ``text``; as ``parse_reply``.
+
+    Raises:
+        ReplyInvalid: Structural damage.
+    """
     shown = cut_units(text) if units is None else units
-    reading = _Reading(text, form, shown)
-    _read_steps(reading, reply["steps"])
-    reading.steps.sort(key=lambda item: (item[1].span, item[0]))
-    order = {number: place for place, (number, _) in enumerate(reading.steps)}
+    reading = _Reading(text, form, shown, part)
+    _read_steps(reading, reply.get("steps"))
+    order = reading.order()
     complete = len(reading.steps) == len(reading.numbers)
     links = _read_links(reading, reply.get("links"), order)
     blame = _read_blame(reading, reply, order)
@@ -116,14 +161,18 @@ def parse_reply(
 
 def _read_steps(reading: _Reading, items: object) -> None:
     """Place every step; raise ``ReplyInvalid`` when the list is damaged or none has a place."""
-    if not isinstance(items, list) or not items:
+    if not isinstance(items, list) or not (items or reading.part):
         raise ReplyInvalid("the reply marks no step")
     place = _placer(reading)
     for position, item in enumerate(cast("list[object]", items), 1):
         if not isinstance(item, dict):
             raise ReplyInvalid("a step is no object")
         _read_step(reading, cast("dict[str, object]", item), position, place)
-    if not reading.steps:
+    earlier = reading.part.earlier if reading.part else ()
+    taken = sorted({*reading.numbers} & {*earlier})
+    if taken:
+        raise ReplyInvalid(f"step {taken[0]} has the number of an earlier step")
+    if reading.numbers and not reading.steps:
         reasons = "; ".join(dict.fromkeys(bad.reason for bad in reading.unplaced[:3]))
         raise ReplyInvalid(f"no step can be placed: {reasons}")
 
@@ -142,13 +191,13 @@ def _read_step(
     if isinstance(span, str):
         quote = item.get("quote")
         return reading.refuse(quote if isinstance(quote, str) else f"step {number}", span)
-    label = _known(item.get("label"), reading.form.labels.keys)
+    label = known(item.get("label"), reading.keys)
     if label is None:
-        said = _short(item.get("label"))
+        said = short(item.get("label"))
         return reading.refuse(span.text(reading.text), f"unknown label {said}")
-    confidence = _fraction(item.get("confidence"))
+    confidence = fraction(item.get("confidence"))
     if confidence is None and item.get("confidence") is not None:
-        said = _short(item["confidence"])
+        said = short(item["confidence"])
         reading.refuse(f"step {number}", f"confidence {said} is outside 0 to 1 and was left out")
     reason = item.get("reason")
     words = clean(reason)[:LONGEST_REASON] if isinstance(reason, str) else ""
@@ -159,7 +208,8 @@ def _read_step(
 def _placer(reading: _Reading) -> "Callable[[dict[str, object]], Span | str]":
     """Return the function that finds a step's span, or says why it has none."""
     if reading.form.protocol is ReplyProtocol.UNITS:
-        return lambda item: unit_span(reading.units, item.get("first"), item.get("last"))
+        units, base = reading.units, reading.first
+        return lambda item: unit_span(units, item.get("first"), item.get("last"), base)
     haystack = Haystack(reading.text)
     expected = 0
 
@@ -177,16 +227,21 @@ def _placer(reading: _Reading) -> "Callable[[dict[str, object]], Span | str]":
     return place
 
 
-def unit_span(units: Sequence[Span], first: object, last: object) -> Span | str:
-    """Return the span of the units ``first`` to ``last``, from 1, or why there is none."""
+def unit_span(units: Sequence[Span], first: object, last: object, base: int = 1) -> Span | str:
+    """Return the span of the units ``first`` to ``last``, or why there is none.
+
+    The first of ``units`` has the number ``base``. Where that is not 1, units before it exist but
+    were not shown: a range that begins among them is read from the first one shown.
+    """
     begin, end = whole(first), whole(last)
     if begin is None or end is None:
-        return f"units {_short(first)} to {_short(last)} are no numbers"
+        return f"units {short(first)} to {short(last)} are no numbers"
     if begin > end:
         return f"units {begin} to {end} run backwards"
-    if begin < 1 or end > len(units):
-        return f"units {begin} to {end} are not among 1 to {len(units)}"
-    return Span(units[begin - 1].start, units[end - 1].stop)
+    top = base + len(units) - 1
+    if begin < 1 or not base <= end <= top:
+        return f"units {begin} to {end} are not among {base} to {top}"
+    return Span(units[max(begin - base, 0)].start, units[end - base].stop)
 
 
 def _read_links(reading: _Reading, items: object, order: Mapping[int, int]) -> tuple[Link, ...]:
@@ -198,7 +253,7 @@ def _read_links(reading: _Reading, items: object, order: Mapping[int, int]) -> t
     for item in cast("list[object]", items or []):
         link = _read_link(reading, item, order)
         if isinstance(link, str):
-            reading.refuse(_name_link(item), link)
+            reading.refuse(link_name(item), link)
         else:
             links[link] = None
     return tuple(links)
@@ -209,9 +264,9 @@ def _read_link(reading: _Reading, item: object, order: Mapping[int, int]) -> Lin
     if not isinstance(item, dict):
         return "the link is no object"
     fields = cast("dict[str, object]", item)
-    kind = _known(fields.get("kind"), [kind.value for kind in LinkKind])
+    kind = known(fields.get("kind"), [kind.value for kind in LinkKind])
     if kind is None:
-        return f"unknown kind {_short(fields.get('kind'))}"
+        return f"unknown kind {short(fields.get('kind'))}"
     source = reading.position(fields.get("from"), order)
     target = reading.position(fields.get("to"), order)
     if isinstance(source, str) or isinstance(target, str):
@@ -232,7 +287,7 @@ def _read_blame(
         return Blame(None)
     step = reading.position(said, order)
     if isinstance(step, str):
-        reading.refuse(f"blame {_short(said)}", step)
+        reading.refuse(f"blame {short(said)}", step)
         return None
     return Blame(step)
 
@@ -242,11 +297,11 @@ def _read_soundness(reading: _Reading, reply: Mapping[str, object]) -> Soundness
     said = reply.get("soundness")
     if not reading.form.outcome.asks_soundness or said is None:
         return None
-    known = _known(said, [verdict.value for verdict in Soundness])
-    if known is None:
-        reading.refuse(f"soundness {_short(said)}", "no such verdict")
+    verdict = known(said, [item.value for item in Soundness])
+    if verdict is None:
+        reading.refuse(f"soundness {short(said)}", "no such verdict")
         return None
-    return Soundness(known)
+    return Soundness(verdict)
 
 
 def _read_covered(reading: _Reading, reply: Mapping[str, object]) -> Span | None:
@@ -256,59 +311,12 @@ def _read_covered(reading: _Reading, reply: Mapping[str, object]) -> Span | None
     first, last = reply.get("covered_first"), reply.get("covered_last")
     if first is None or last is None:
         return None
-    span = unit_span(reading.units, first, last)
+    base = reading.first
+    span = unit_span(reading.units, first, last, base)
     if isinstance(span, str):
         reading.refuse("covered", span)
         return None
     # White space around the units belongs to nobody: a whole range is the whole text.
-    start = 0 if whole(first) == 1 else span.start
-    stop = len(reading.text) if whole(last) == len(reading.units) else span.stop
+    start = 0 if span.start == reading.units[0].start else span.start
+    stop = len(reading.text) if span.stop == reading.units[-1].stop else span.stop
     return Span(start, stop)
-
-
-def whole(value: object) -> int | None:
-    """Return the whole number that ``value`` says without doubt: 3, 3.0 or "3"; else ``None``."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return int(value)
-    if isinstance(value, int | float) and abs(value) < 10**9 and value == int(value):
-        return int(value)
-    return None
-
-
-def _fraction(value: object) -> float | None:
-    """Return ``value`` when it is a number in [0, 1], else ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= 1 else None
-
-
-def _known(value: object, keys: Sequence[str]) -> str | None:
-    """Return the one key that ``value`` says, whatever its case, else ``None``."""
-    if not isinstance(value, str) or value in keys:
-        return value if isinstance(value, str) else None
-    hits = [key for key in keys if key.casefold() == value.strip().casefold()]
-    return hits[0] if len(hits) == 1 else None
-
-
-def _name_link(item: object) -> str:
-    """Return what to call a bad link."""
-    if not isinstance(item, dict):
-        return f"link {_short(item)}"
-    fields = cast("dict[str, object]", item)
-    return f"link {_short(fields.get('from'))} to {_short(fields.get('to'))}"
-
-
-def _short(value: object) -> str:
-    """Return a bad value on one short line; what it nests is not followed."""
-    if isinstance(value, str):
-        return f"'{clean(value)[:40]}'"
-    if value is None or isinstance(value, bool | int | float):
-        return str(value)[:40]
-    return "a nested value"
-
-
-def clean(text: str) -> str:
-    """Return ``text`` on one line, without control characters and lone surrogates."""
-    return _UNWRITABLE.sub(" ", text).strip()

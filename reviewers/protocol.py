@@ -7,11 +7,8 @@ from dca.domain.review import Review, ReviewerInfo, ReviewKey
 from dca.domain.rollout import Rollout
 
 
-class Reviewer(Protocol):
-    """A rule, a model or a person that reads one rollout and answers once.
-
-    A reviewer knows nothing of panels, retries or databases.
-    """
+class Answerer(Protocol):
+    """Whoever can sign an answer."""
 
     @property
     def info(self) -> ReviewerInfo:
@@ -28,12 +25,19 @@ class Reviewer(Protocol):
         """The labels that it may use."""
         ...
 
+
+class Reviewer(Answerer, Protocol):
+    """A rule, a model or a person that reads one rollout and answers once.
+
+    A reviewer knows nothing of panels or databases.
+    """
+
     async def review(self, rollout: Rollout) -> Review:
         """Answer once. A fault or an unusable reply raises ``ReviewError``; nothing is guessed."""
         ...
 
 
-def review_key(reviewer: Reviewer, rollout: Rollout, *, round_: int = 1) -> ReviewKey:
+def review_key(reviewer: Answerer, rollout: Rollout, *, round_: int = 1) -> ReviewKey:
     """Return the key under which this reviewer's answer for this rollout is stored."""
     return ReviewKey(
         rollout.id, reviewer.info.digest, reviewer.prompt_digest, reviewer.labels.name, round_

@@ -34,8 +34,8 @@ from dca.domain.review import (
 )
 from dca.domain.rollout import ID_DIGITS, Message, Rollout, content_id
 from dca.domain.spans import Span
-from reviewers.parse import clean
 from reviewers.protocol import review_key
+from reviewers.values import clean
 
 
 class _Span(msgspec.Struct):

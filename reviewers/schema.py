@@ -20,6 +20,9 @@ REASON_LIMIT = 300
 
 FINDING_LIMIT = 400
 
+_REPEAT = 100
+"""Both limits are multiples of it: xgrammar cannot compile a repetition of more than 128."""
+
 
 class ReplyProtocol(StrEnum):
     """How a reply names a stretch of text."""
@@ -58,6 +61,10 @@ class ReplyForm:
     protocol: ReplyProtocol
     outcome: Outcome
     labels: LabelSet
+    terse: bool = False
+    """True: labels only, without reasons, confidences and finding."""
+    together: bool = False
+    """True: several reviews in one reply, each with the number of its rollout."""
 
 
 def reply_schema(form: ReplyForm, *, bounded: bool) -> dict[str, object]:
@@ -70,45 +77,57 @@ def reply_schema(form: ReplyForm, *, bounded: bool) -> dict[str, object]:
             engine lets raw control characters through where ``maxLength`` is set. Providers
             that know no ``pattern`` take the schema without.
     """
-    return _object(
-        {
-            "steps": _array(_step(form, bounded=bounded)),
-            "links": _array(_link()),
-            **_covered(form.protocol),
-            "finding": _text(FINDING_LIMIT, bounded=bounded),
-            **({"blame": _INTEGER} if form.outcome.asks_blame else {}),
-            **({"soundness": _choice(Soundness)} if form.outcome.asks_soundness else {}),
-        }
-    )
+    review = _review(form, bounded=bounded)
+    if not form.together:
+        return _object(review)
+    return _object({"reviews": _array(_object({"rollout": _INTEGER, **review}))})
 
 
 def reply_example(form: ReplyForm) -> dict[str, object]:
     """Return one reply of the form, with invented values, to show in the question."""
+    if not form.together:
+        return _example(form)
+    return {"reviews": [{"rollout": number, **_example(form)} for number in (1, 2)]}
+
+
+def _example(form: ReplyForm) -> dict[str, object]:
+    """Return one review."""
+    in_units = form.protocol is ReplyProtocol.UNITS
     places: tuple[dict[str, object], ...] = (
         ({"first": 1, "last": 2}, {"first": 3, "last": 3})
-        if form.protocol is ReplyProtocol.UNITS
+        if in_units
         else ({"quote": "first words [...] last words"}, {"quote": "a short step"})
     )
     keys = form.labels.keys
+    reason, sure = ({}, {}) if form.terse else ({"reason": "..."}, {"confidence": 0.9})
     steps = [
-        {"n": n, **place, "reason": "...", "label": label, "confidence": 0.9}
+        {"n": n, **place, **reason, "label": label, **sure}
         for n, place, label in zip((1, 2), places, (keys[0], keys[-1]), strict=True)
     ]
     return {
         "steps": steps,
         "links": [{"from": 1, "to": 2, "kind": LinkKind.USES.value}],
-        **(
-            {"covered_first": 1, "covered_last": 9}
-            if form.protocol is ReplyProtocol.UNITS
-            else {"covered": True}
-        ),
-        "finding": "...",
+        **({"covered_first": 1, "covered_last": 9} if in_units else {"covered": True}),
+        **({} if form.terse else {"finding": "..."}),
         **({"blame": 0} if form.outcome.asks_blame else {}),
         **({"soundness": Soundness.UNSURE.value} if form.outcome.asks_soundness else {}),
     }
 
 
 _INTEGER: Mapping[str, object] = {"type": "integer"}
+
+
+def _review(form: ReplyForm, *, bounded: bool) -> dict[str, object]:
+    """Return the fields of one review."""
+    finding = {} if form.terse else {"finding": _text(FINDING_LIMIT, bounded=bounded)}
+    return {
+        "steps": _array(_step(form, bounded=bounded)),
+        "links": _array(_link()),
+        **_covered(form.protocol),
+        **finding,
+        **({"blame": _INTEGER} if form.outcome.asks_blame else {}),
+        **({"soundness": _choice(Soundness)} if form.outcome.asks_soundness else {}),
+    }
 
 
 def _step(form: ReplyForm, *, bounded: bool) -> dict[str, object]:
@@ -119,12 +138,15 @@ def _step(form: ReplyForm, *, bounded: bool) -> dict[str, object]:
         # differ on whether a pattern speaks of the string or of its escaped form.
         else {"quote": {"type": "string"}}
     )
+    label: dict[str, object] = {"label": {"type": "string", "enum": list(form.labels.keys)}}
+    if form.terse:
+        return _object({"n": _INTEGER, **place, **label})
     return _object(
         {
             "n": _INTEGER,
             **place,
             "reason": _text(REASON_LIMIT, bounded=bounded),
-            "label": {"type": "string", "enum": list(form.labels.keys)},
+            **label,
             "confidence": {"type": "number", "enum": list(CONFIDENCES)},
         }
     )
@@ -159,5 +181,9 @@ def _choice(values: type[StrEnum]) -> dict[str, object]:
 
 def _text(limit: int, *, bounded: bool) -> dict[str, object]:
     """Return the schema of a free string; the pattern allows nothing that JSON must escape."""
-    pattern = {"pattern": rf'^[^"\\\x00-\x1f]{{0,{limit}}}$'} if bounded else {}
-    return {"type": "string", **pattern}
+    if not bounded:
+        return {"type": "string"}
+    plain = r'[^"\\\x00-\x1f]'
+    more = limit // _REPEAT - 1
+    pattern = f"^({plain}{{{_REPEAT}}}){{0,{more}}}{plain}{{0,{_REPEAT}}}$"
+    return {"type": "string", "pattern": pattern}

@@ -19,6 +19,24 @@ async def each(items: AsyncIterable[Item] | Iterable[Item]) -> AsyncGenerator[It
             yield item
 
 
+async def bundles(
+    items: AsyncIterable[Item] | Iterable[Item], size: int
+) -> AsyncGenerator[list[Item], None]:
+    """Yield the items in lists of ``size`` (>= 1), the last one shorter."""
+    bundle: list[Item] = []
+    stream = each(items)
+    try:
+        async for item in stream:
+            bundle.append(item)
+            if len(bundle) == size:
+                yield bundle
+                bundle = []
+    finally:
+        await stream.aclose()
+    if bundle:
+        yield bundle
+
+
 def share(
     items: AsyncIterable[Item] | Iterable[Item], count: int, *, lead: int
 ) -> list[AsyncGenerator[Item, None]]:

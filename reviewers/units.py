@@ -9,7 +9,7 @@ formulas, inline code, addresses and short parentheses stay whole.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dca.domain.spans import Span
 
@@ -153,19 +153,25 @@ def _trimmed(text: str, start: int, stop: int) -> Iterator[Span]:
         yield Span(begin, begin + len(body))
 
 
-def number_units(text: str, units: tuple[Span, ...]) -> str:
+def number_units(text: str, units: Sequence[Span], first: int = 1) -> str:
     """Return the text as numbered lines, one unit each: ``[1] ...``.
 
-    Indentation at the beginning of a line of the text is kept, and an empty line of the text
-    stays one empty line, so code and paragraphs can be recognised.
+    Indentation at the beginning of a line of the text is kept, up to ``LIMIT`` code points, and
+    an empty line of the text stays one empty line, so code and paragraphs can be recognised. No
+    line begins with a number of the text's own.
+
+    Args:
+        text: Where the units are.
+        units: Of the text, in order.
+        first: Number of the first unit.
     """
     lines: list[str] = []
     before = 0
-    for number, unit in enumerate(units, 1):
+    for number, unit in enumerate(units, first):
         gaps = _LINE_END.split(text[before : unit.start])
         if lines and len(gaps) > 2:
             lines.append("")
-        indent = gaps[-1] if len(gaps) > 1 or not lines else ""
+        indent = gaps[-1][:LIMIT] if len(gaps) > 1 or not lines else ""
         lines.append(f"[{number}] {indent}{unit.text(text)}")
         before = unit.stop
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,9 +14,9 @@ from store.tables import JobRow
 from store.writing import Row, now
 
 LOST_AFTER = 120.0
-"""A running job that is silent for longer, in seconds, is shown as ``lost``."""
+"""A running job that is silent for longer, in seconds, is ``lost``."""
 
-Outcome = Literal["done", "partial", "failed", "interrupted"]
+Outcome = Literal["done", "partial", "failed", "interrupted", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,47 @@ def _change(session: Session, job_id: int, columns: Row) -> None:
 
 
 def list_jobs(session: Session, *, limit: int = 50) -> list[Job]:
-    """Return the newest jobs first; a running one silent for ``LOST_AFTER`` is ``lost``."""
+    """Return the newest jobs first; a running one that is gone is ``lost``."""
     rows = session.scalars(select(JobRow).order_by(JobRow.id.desc()).limit(limit))
     return [_to_job(row) for row in rows]
 
 
-def _to_job(row: JobRow) -> Job:
+def lose_jobs(session: Session) -> list[int]:
+    """Mark the running jobs that are gone as ``lost`` and return their numbers."""
+    rows = session.scalars(select(JobRow).where(JobRow.status == "running").order_by(JobRow.id))
+    gone = [row.id for row in rows if _is_gone(row)]
+    for job_id in gone:
+        finish_job(session, job_id, "lost", message="killed before its end")
+    return gone
+
+
+def _is_gone(row: JobRow) -> bool:
+    """Tell whether a job's process is dead, or has been silent for ``LOST_AFTER``."""
+    if row.host == socket.gethostname():
+        try:
+            os.kill(row.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # It is alive and somebody else's.
     silent = datetime.now(UTC) - datetime.fromisoformat(row.heartbeat)
-    lost = row.status == "running" and silent.total_seconds() > LOST_AFTER
+    return silent.total_seconds() > LOST_AFTER
+
+
+def pause_reviewers(session: Session, job_id: int, names: Collection[str]) -> None:
+    """Tell a running review which reviewers to ask no more for now; the others go on."""
+    columns = {"control": {"paused": sorted(names)}}
+    session.execute(update(JobRow).where(JobRow.id == job_id).values(**columns))
+
+
+def paused_reviewers(session: Session, job_id: int) -> frozenset[str]:
+    """Return the names of the reviewers that a job is told to leave in peace."""
+    control = session.scalar(select(JobRow.control).where(JobRow.id == job_id))
+    return frozenset(control["paused"]) if control else frozenset()
+
+
+def _to_job(row: JobRow) -> Job:
+    lost = row.status == "running" and _is_gone(row)
     return Job(
         id=row.id,
         kind=row.kind,

@@ -1,9 +1,11 @@
 """Reviewers and their answers in the store."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session, undefer
@@ -19,6 +21,8 @@ from store.tables import AbstentionRow, ReviewerRow, ReviewRow
 from store.writing import dialect_of, insert_new, insert_or_replace, now
 
 _AnswerRow = type[ReviewRow] | type[AbstentionRow]
+_Row = TypeVar("_Row", ReviewRow, AbstentionRow)
+_Answer = TypeVar("_Answer", Review, Abstention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +172,8 @@ def reviews_of(
         raw: Whether to read the replies; without them ``Review.raw`` is ``""``.
     """
     kept = AnswerFilter(label_set, round_, reviewers, prompts)
-    statement = select(ReviewRow).where(*_kept(session, ReviewRow, rollout_ids, kept))
-    statement = statement.order_by(ReviewRow.rollout_id, ReviewRow.reviewer, ReviewRow.prompt)
-    if raw:
-        statement = statement.options(undefer(ReviewRow.raw))
-    found: dict[str, list[Review]] = {}
-    for row in session.scalars(statement):
-        found.setdefault(row.rollout_id, []).append(to_review(row, raw=raw))
-    return found
+    wanted = _kept(session, ReviewRow, rollout_ids, kept)
+    return _by_rollout(session, ReviewRow, wanted, partial(to_review, raw=raw), raw=raw)
 
 
 def abstentions_of(
@@ -190,14 +188,26 @@ def abstentions_of(
 ) -> dict[str, list[Abstention]]:
     """Return rollout id to its abstentions that no review replaces; see ``reviews_of``."""
     kept = AnswerFilter(label_set, round_, reviewers, prompts)
-    row_type = AbstentionRow
-    statement = select(row_type).where(*_kept(session, row_type, rollout_ids, kept), _standing())
-    statement = statement.order_by(row_type.rollout_id, row_type.reviewer, row_type.prompt)
+    wanted = [*_kept(session, AbstentionRow, rollout_ids, kept), _standing()]
+    return _by_rollout(session, AbstentionRow, wanted, partial(to_abstention, raw=raw), raw=raw)
+
+
+def _by_rollout(
+    session: Session,
+    answer: type[_Row],
+    wanted: Sequence[ColumnElement[bool]],
+    read: Callable[[_Row], _Answer],
+    *,
+    raw: bool,
+) -> dict[str, list[_Answer]]:
+    """Return rollout id to its answers, ordered by reviewer digest, then prompt digest."""
+    statement = select(answer).where(*wanted)
+    statement = statement.order_by(answer.rollout_id, answer.reviewer, answer.prompt)
     if raw:
-        statement = statement.options(undefer(row_type.raw))
-    found: dict[str, list[Abstention]] = {}
+        statement = statement.options(undefer(answer.raw))
+    found: dict[str, list[_Answer]] = {}
     for row in session.scalars(statement):
-        found.setdefault(row.rollout_id, []).append(to_abstention(row, raw=raw))
+        found.setdefault(row.rollout_id, []).append(read(row))
     return found
 
 

@@ -45,7 +45,8 @@ def to_row(rollout: Rollout, created: str) -> Row:
         "meta": dict(rollout.meta) or None,
         **_token_columns(rollout.tokens),
     }
-    return {**row, "digest": _digest(row), "created": created}
+    key = rollout.source_key
+    return {**row, "digest": _digest(row), "source_key": key, "created": created}
 
 
 def _token_columns(tokens: Tokens | None) -> Row:

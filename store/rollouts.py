@@ -18,7 +18,7 @@ from store.writing import dialect_of, insert_new, now
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a batch: each of its rollouts is in exactly one of the three."""
+    """What became of a batch: each of its rollouts is in exactly one of the four."""
 
     new: int
     """Rollouts that were not stored before."""
@@ -26,12 +26,14 @@ class Added:
     """Rollouts already stored, or earlier in the batch, with the same content."""
     conflicts: tuple[str, ...] = ()
     """Ids of rollouts stored with other content (reward, truth, tokens, ...); the stored stay."""
+    reused: tuple[str, ...] = ()
+    """Ids of rollouts that are not stored, because the source's id is, with another text."""
 
 
 def add_rollouts(session: Session, rollouts: Sequence[Rollout]) -> Added:
     """Store the rollouts that are not yet stored. Safe to repeat, also from two processes at once.
 
-    Of several rollouts with one id in the batch the first is stored.
+    Of several rollouts with one id, or with one ``source_key``, in the batch the first is stored.
 
     Raises:
         ValueError: A reward is not finite.
@@ -39,12 +41,22 @@ def add_rollouts(session: Session, rollouts: Sequence[Rollout]) -> Added:
     created = now()
     rows = [to_row(rollout, created) for rollout in rollouts]
     first = {row["id"]: row for row in reversed(rows)}
-    new = insert_new(session, RolloutRow, list(first.values()))
+    named = {row["source_key"]: row["id"] for row in reversed(rows)}
+    wanted = [
+        row
+        for row in first.values()
+        if row["source_key"] is None or named[row["source_key"]] == row["id"]
+    ]
+    new = insert_new(session, RolloutRow, wanted)
     stored = {key: row["digest"] for key, row in first.items()}
     if new < len(first):
         stored = _digests(session, list(first))
-    conflicts = tuple(row["id"] for row in rows if stored[row["id"]] != row["digest"])
-    return Added(new, len(rows) - new - len(conflicts), conflicts)
+    reused = tuple(row["id"] for row in rows if row["id"] not in stored)
+    conflicts = tuple(
+        row["id"] for row in rows if stored.get(row["id"], row["digest"]) != row["digest"]
+    )
+    unchanged = len(rows) - new - len(conflicts) - len(reused)
+    return Added(new, unchanged, conflicts, reused)
 
 
 def _digests(session: Session, ids: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ task:x model:m       exact; several of one key: any of them
 group:g id:7f3a      exact group; start of an id
 step:120             training step; also step:120..200, step:120.., step:..200
 reward:<1            also <=, >, >=, = or a bare number; several: all must hold
+ids:exact            with the sampled token ids; also ids:approximate, ids:none
 -word -task:x        not these; for words, task and model
 task:"two words"     quotes keep spaces; \" is a quote inside them
 """
@@ -40,7 +41,10 @@ _FORMS = {
     "id": "id:START",
     "step": "step:120, step:120..200, step:120.. or step:..200",
     "reward": "reward:1, reward:<1, reward:<=1, reward:>0.5 or reward:>=0.5",
+    "ids": "ids:exact, ids:approximate or ids:none",
 }
+_TOKEN_IDS: Mapping[str, bool | None] = {"exact": True, "approximate": False, "none": None}
+"""Word to what the column ``ids_exact`` holds."""
 _TERM = re.compile(
     r'(?P<minus>-?)(?>(?:(?P<key>[A-Za-z_]+):)?)(?:"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>(?:[^\s"]\S*)?))'
     r"(?=\s|$)"
@@ -79,6 +83,8 @@ class Selection:
     """Largest training step, inclusive."""
     rewards: tuple[RewardBound, ...] = ()
     """All must hold."""
+    token_ids: tuple[str, ...] = ()
+    """Any of ``exact`` (sampled), ``approximate`` (made from the text) and ``none``."""
     ids: tuple[str, ...] | None = None
     """Only these rollouts, whole ids, any number; ``None``: no such limit."""
     limit: int | None = None
@@ -159,6 +165,8 @@ def _with(selection: Selection, term: _Term) -> Selection:
         return _with_steps(selection, term.text, term.value)
     if term.key == "reward":
         return _with_reward(selection, term.text, term.value)
+    if term.key == "ids":
+        return _with_token_ids(selection, term.text, term.value)
     return _also(selection, term, _FIELDS[term.key])
 
 
@@ -191,6 +199,12 @@ def _with_reward(selection: Selection, text: str, value: str) -> Selection:
         raise SelectionError(f"{text!r}: wanted {_FORMS['reward']}")
     bound = RewardBound(match["op"] or "=", float(match["value"]))
     return replace(selection, rewards=(*selection.rewards, bound))
+
+
+def _with_token_ids(selection: Selection, text: str, value: str) -> Selection:
+    if value not in _TOKEN_IDS:
+        raise SelectionError(f"{text!r}: wanted {_FORMS['ids']}")
+    return replace(selection, token_ids=(*selection.token_ids, value))
 
 
 def conditions(selection: Selection, dialect: str) -> list[ColumnElement[bool]]:
@@ -227,6 +241,8 @@ def _figures(selection: Selection) -> list[ColumnElement[bool]]:
     if selection.last_step is not None:
         found.append(row.step <= selection.last_step)
     found += [_COMPARE[bound.compare](row.reward, bound.value) for bound in selection.rewards]
+    if selection.token_ids:
+        found.append(or_(*[row.ids_exact.is_(_TOKEN_IDS[word]) for word in selection.token_ids]))
     return found
 
 

@@ -3,7 +3,7 @@
     rollouts ─┬─< reviews >────── reviewers
               ├─< abstentions >── reviewers
               ├─< consensus >──── consensus_versions
-              └─< token_scores    credit_runs        jobs
+              └─< token_scores    credit_runs        jobs    label_sets
 
 Times are UTC in ISO 8601 text, so that they sort and read the same everywhere.
 """
@@ -75,7 +75,11 @@ class RolloutRow(Base):
     """One rollout; the prompt's turns lie in one searchable text."""
 
     __tablename__ = "rollouts"
-    __table_args__ = (Index(None, "group_id", "id"), Index(None, "step"))
+    __table_args__ = (
+        Index(None, "group_id", "id"),
+        Index(None, "step"),
+        Index(None, "source_key", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(Key, primary_key=True)
     group_id: Mapped[str] = mapped_column(Key)
@@ -111,6 +115,21 @@ class RolloutRow(Base):
     """int32 pairs."""
     logprobs: Mapped[bytes | None]
     """float32."""
+    source_key: Mapped[str | None] = mapped_column(Key)
+    """``Rollout.source_key``; no two rollouts have the same."""
+    created: Mapped[str]
+
+
+class LabelSetRow(Base):
+    """What the name of a label set stands for; written once, see ``store.label_sets``."""
+
+    __tablename__ = "label_sets"
+
+    name: Mapped[str] = mapped_column(Key, primary_key=True)
+    digest: Mapped[str] = mapped_column(Key)
+    """``LabelSet.digest``."""
+    labels: Mapped[Any] = mapped_column(Json)
+    """``[[key, letter, value, description], ...]`` in the order of codes."""
     created: Mapped[str]
 
 
@@ -263,3 +282,17 @@ class JobRow(Base):
     created: Mapped[str]
     heartbeat: Mapped[str]
     finished: Mapped[str | None]
+    control: Mapped[Any | None] = mapped_column(Json)
+    """``{"paused": [reviewer names]}``: what a running review is told from outside."""
+
+
+class ClaimRow(Base):
+    """A review that a running job is asking for, see ``store.claims``."""
+
+    __tablename__ = "claims"
+    __table_args__ = (Index(None, "job"),)
+
+    id: Mapped[str] = mapped_column(Key, primary_key=True)
+    """``ReviewKey.id``."""
+    job: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    created: Mapped[str]

@@ -29,11 +29,11 @@ def dialect_of(session: Session) -> str:
 
 
 def insert_new(session: Session, mapped: type[Base], rows: Sequence[Row]) -> int:
-    """Insert the rows whose key is not yet there and return how many those were."""
+    """Insert the rows that break no unique key of the table and return how many those were."""
     if not rows:
         return 0
     table = _table(mapped)
-    statement = _insert(session, table).on_conflict_do_nothing(index_elements=table.primary_key)
+    statement = _insert(session, table).on_conflict_do_nothing()
     options = {"preserve_rowcount": True}
     result = session.execute(statement, _in_key_order(table, rows), execution_options=options)
     return cast("CursorResult[Any]", result).rowcount

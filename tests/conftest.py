@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from store.engine import open_store
 
+pytest_plugins = ["tests.local_servers"]
+
 # Examples are drawn anew on a developer's machine and are always the same in CI, where a red run
 # must mean that the change broke something. Times are no property of the code: machines differ.
 settings.register_profile("ci", derandomize=True, deadline=None)

@@ -195,11 +195,11 @@ class ProviderServer:
     @staticmethod
     def _chat_fault(request: Request) -> Answer | None:
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key not in (KEY, "none"):
+        if key not in (KEY, ""):
             return chat_error(401, f"Incorrect API key provided: {key}", code="invalid_api_key")
         body = request.body
         roles = [turn["role"] for turn in body["messages"]]
-        if roles != ["system", "user"] or "model" not in body:
+        if roles[:2] != ["system", "user"] or "model" not in body:
             return chat_error(400, "bad request")
         form = body.get("response_format")
         if form and form["type"] == "json_schema":
@@ -214,7 +214,7 @@ class ProviderServer:
         # Both are accepted by the service; the SDK sends the second since 2.x.
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         key = request.headers.get("x-api-key", bearer)
-        if key not in (KEY, "none"):
+        if key not in (KEY, ""):
             return message_error(401, "authentication_error", f"invalid x-api-key {key}")
         body = request.body
         if "anthropic-version" not in request.headers or "max_tokens" not in body:

@@ -9,10 +9,10 @@ import pytest
 from dca.domain.errors import DcaError
 from dca.domain.review import Review
 from dca.domain.rollout import Message, Rollout
-from reviewers.anthropic_messages import AnthropicMessages
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
-from reviewers.openai_chat import OpenAIChat
+from reviewers.model_reviewer import ModelReviewer
+from reviewers.models import anthropic_reviewer, openai_reviewer
 from reviewers.question import Asking
 from tests.provider_server import (
     KEY,
@@ -64,12 +64,12 @@ def reviewer(
     asking: Asking | None = None,
     key_env: str | None = "MY_KEY",
     how: ResponseFormat = ResponseFormat.JSON_SCHEMA,
-) -> OpenAIChat | AnthropicMessages:
+) -> ModelReviewer:
     if dialect == "openai":
         endpoint = Endpoint("tiny", f"{server.url}/v1", key_env, how)
-        return OpenAIChat("a", endpoint, calling=calling, asking=asking)
+        return openai_reviewer("a", endpoint, calling=calling, asking=asking)
     endpoint = Endpoint("tiny", server.url, key_env, how)
-    return AnthropicMessages("a", endpoint, calling=calling, asking=asking)
+    return anthropic_reviewer("a", endpoint, calling=calling, asking=asking)
 
 
 def ask(dialect: Dialect, *plan: Answer, **options: Any) -> tuple[Review, ProviderServer]:

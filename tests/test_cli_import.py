@@ -1,5 +1,7 @@
 """``dca import``."""
 
+import json
+
 import pytest
 
 from dca.cli.importing import excerpt, preview_lines, read_mapping, read_tags
@@ -130,6 +132,52 @@ def test_a_dry_run_says_which_columns_became_what_and_verifies_the_sample(capsys
     assert source["verified"] == {"correct": 1, "wrong": 1}
     assert unknown.code == 2
     assert "no verification named 'numric'" in unknown.err
+
+
+def test_a_json_array_is_imported_like_lines_and_a_broken_one_says_what_to_do(capsys, folder):
+    (folder / "x.json").write_text(json.dumps(ROWS, indent=1))
+    (folder / "cut.json").write_text(json.dumps(ROWS, indent=1)[:-20])
+
+    looked = invoke(capsys, "import", "x.json", "--dry-run")
+    cut = invoke(capsys, "import", "cut.json", "--dry-run")
+
+    assert looked.code == 0
+    assert "x.json: plain" in looked.out
+    assert invoke(capsys, "import", "x.json").out == "new 3 · unchanged 0 · rejected 0\n"
+    assert cut.code == 2
+    assert "cut.json: a broken JSON array" in cut.err
+    assert "Write one object a line instead" in cut.err
+
+
+def test_each_import_says_where_its_rejects_are_and_what_became_of_offsets(capsys, folder):
+    row = {"prompt": "x", "completion": "ab", "token_ids": [1, 2], "offsets": [[1, 2], [0, 1]]}
+    write_rows(folder / "r.jsonl", [row, {"prompt": "x"}])
+
+    first = invoke(capsys, "import", "r.jsonl")
+    again = invoke(capsys, "import", "r.jsonl")
+
+    assert first.out == (
+        "new 1 · unchanged 0 · rejected 1 (why: import-rejects.jsonl)\n"
+        "1 without their offsets, which do not fit the text: give --tokenizer to dca credit\n"
+    )
+    assert "(why: import-rejects-2.jsonl)" in again.out
+    assert (first.code, again.code) == (3, 3)
+
+
+def test_an_id_with_another_text_is_partial_in_a_later_import(capsys, folder):
+    write_rows(folder / "1.jsonl", [{"id": 1, "prompt": "x", "completion": "y"}])
+    write_rows(folder / "2.jsonl", [{"id": 1, "prompt": "x", "completion": "z"}])
+
+    assert invoke(capsys, "import", "1.jsonl").code == 0
+    later = invoke(capsys, "import", "2.jsonl")
+
+    assert later.code == 3
+    assert later.out.startswith("new 0 · unchanged 0 · rejected 1 ")
+    (line,) = (folder / "import-rejects.jsonl").read_text().splitlines()
+    assert (
+        json.loads(line)["reason"]
+        == "the id '1' is already stored with another text in this group"
+    )
 
 
 def test_a_dry_run_without_a_usable_row_is_partial(capsys, folder):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dca.cli.demo import print_training
 from dca.cli.run import stdout_console
 from dca.cli.train import listener, metrics_line, print_report
 from dca.pipeline.demo import DemoTraining, Sampled
-from dca.pipeline.progress import Silent
+from dca.pipeline.progress import ReviewerFigures, Silent
 from tests.command_line import (
     ROWS,
     clean_folder,
@@ -67,7 +68,7 @@ def test_the_whole_job_verb_by_verb(capsys, folder):
     assert "Wrote  rows/tokens.parquet  2 rows of 2 rollouts" in exported.out
     assert "note: 2 of 2 rows have no behaviour log-probabilities" in exported.err
     assert spans["rows"] > 2
-    assert (folder / "rows" / "dataset-card.md").exists()
+    assert (folder / "rows" / "tokens.parquet.card.md").exists()
 
 
 def test_credit_lists_what_a_method_lacks(capsys, folder):
@@ -172,9 +173,8 @@ def test_a_consensus_of_abstentions_alone_says_why(capsys, folder):
     assert "dca review --retry-failed asks again" in settled.err
 
 
-@pytest.mark.parametrize("verb", ["review", "consensus"])
 @pytest.mark.parametrize("panel", ["openai", "anthropic"])
-def test_a_panel_that_can_never_agree_is_refused(capsys, folder, monkeypatch, verb, panel):
+def test_a_panel_that_can_never_agree_may_review_but_not_vote(capsys, folder, monkeypatch, panel):
     # Without keys nothing is ever sent, not even with the settings that are accepted.
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
@@ -182,19 +182,39 @@ def test_a_panel_that_can_never_agree_is_refused(capsys, folder, monkeypatch, ve
     invoke(capsys, "init", "--panel", panel)
     file = folder / "dca.toml"
 
-    made = invoke(capsys, verb)
+    made = [invoke(capsys, verb) for verb in ("review", "consensus")]
     file.write_text(file.read_text().replace("\nmin_families = 1 ", "\nmin_families = 2 "))
-    alike = invoke(capsys, verb)
+    alike = [invoke(capsys, verb) for verb in ("review", "consensus")]
     file.write_text(file.read_text().replace("# min_reviewers = 2", "min_reviewers = 3"))
-    few = invoke(capsys, verb)
+    few = [invoke(capsys, verb) for verb in ("review", "consensus")]
 
-    reason = "_API_KEY is not set" if verb == "review" else "run dca review first"
-    assert reason in made.err
-    assert alike.code == few.code == 2
-    assert f"the panel's families are 1 ({panel})" in alike.err
-    assert "set [consensus] min_families = 1" in alike.err
-    assert "the panel's reviewers are 2" in few.err
-    assert "set [consensus] min_reviewers = 2" in few.err
+    assert "warning: " not in made[0].err
+    assert "run dca review first" in made[1].err
+    for review, _ in (made, alike, few):
+        assert "_API_KEY is not set" in review.err
+        assert review.code == 7
+    assert alike[1].code == few[1].code == 2
+    for answer in alike:
+        assert f"the panel's families are 1 ({panel})" in answer.err
+        assert "set [consensus] min_families = 1" in answer.err
+    for answer in few:
+        assert "the panel's reviewers are 2: it could never agree on anything" in answer.err
+        assert "set [consensus] min_reviewers = 2" in answer.err
+
+
+def test_one_reviewer_reviews_and_is_told_that_it_agrees_with_nobody(capsys, folder):
+    fill(folder / "dca.db", plain_rollouts(2))
+    (folder / "dca.toml").write_text("[panels.solo]\nreviewers = ['arithmetic']\n")
+
+    alone = invoke(capsys, "review", "--panel", "solo")
+    refused = invoke(capsys, "consensus", "--panel", "solo")
+
+    assert alone.code == 0
+    assert re.search(r"^arithmetic +2 +0 +0 ", alone.out, re.MULTILINE)
+    told = "consensus.min_reviewers is 2, but the panel's reviewers are 1: one reviewer can agree"
+    assert alone.err.startswith(f"warning: {told} with nobody; name more reviewers in the panel")
+    assert refused.code == 2
+    assert f"{told} with nobody" in refused.err
 
 
 def test_mostly_thin_text_is_explained(capsys, folder):
@@ -216,7 +236,7 @@ def test_demo_runs_on_a_file_of_the_user(capsys, folder):
         "The panel is four rules that read the text, not language models."
     )
     assert "Imported   2 new, 0 unchanged, 1 rejected rollouts" in answer.out
-    assert "Next  dca ls --store here/mine.db" in answer.out
+    assert re.search(r"Next  dca ls --store here/mine-[0-9a-f]{8}\.db\n", answer.out)
     assert "not language models" in answer.out
     document = invoke(capsys, "demo", "mine.jsonl", "--out", "here", "--json").document
     assert document["imported"]["unchanged"] == 2
@@ -266,6 +286,8 @@ def test_metrics_move_the_progress_to_their_step(capsys):
             self.notes.append(text)
 
         def start(self, total: int | None, name: str) -> None: ...
+
+        def show(self, reviewers: Sequence[ReviewerFigures]) -> None: ...
 
         def finish(self) -> None: ...
 

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dca.domain.errors import CreditError, MissingInput
+from tests.credit_groups import factors, group_of, pair, panel
 from training.credit.assigners import ASSIGNERS, assign
-from training.credit.credit import Credit
 from training.credit.deliberative import NOT_CONSERVED, deliberative
-from training.credit.group import NO_SPAN, Group, PanelSignal
 from training.credit.grpo import group_advantage, grpo
 from training.credit.uniform import uniform
 
@@ -22,35 +19,8 @@ WON = 0.5 / (np.sqrt(0.5) + 1e-4)
 """GRPO's advantage of the winner of two: std of (1, 0) with divisor 1 is sqrt(1/2)."""
 
 
-def panel(values, *, agreed=None, confidence=None, blamed=None, unsound=None, reviewed=None):
-    value_GT = np.array(values, dtype=float)
-    rollouts, tokens = value_GT.shape
-    flat = np.zeros((rollouts, tokens), dtype=bool)
-    return PanelSignal(
-        agreed_GT=~flat if agreed is None else np.array(agreed, dtype=bool),
-        value_GT=value_GT,
-        confidence_GT=np.ones_like(value_GT) if confidence is None else np.array(confidence),
-        span_GT=np.full((rollouts, tokens), NO_SPAN),
-        blamed_GT=flat if blamed is None else np.array(blamed, dtype=bool),
-        unsound_G=np.zeros(rollouts, bool) if unsound is None else np.array(unsound, dtype=bool),
-        reviewed_G=np.ones(rollouts, bool) if reviewed is None else np.array(reviewed, dtype=bool),
-    )
-
-
-def pair(signal: PanelSignal, *, padding: int = 0) -> Group:
-    """A winner and a loser."""
-    sampled_GT = np.ones(signal.value_GT.shape, dtype=bool)
-    if padding:
-        sampled_GT[:, -padding:] = False
-    return Group(np.array([1.0, 0.0]), sampled_GT, signal)
-
-
-def factors(credit: Credit, rollout: int) -> list[float]:
-    return credit.weight_GT[rollout].round(6).tolist()
-
-
 def test_uniform_subtracts_the_mean() -> None:
-    group = Group(np.array([1.0, 0.0, 0.0, 1.0]), np.array([[True, True], [True, False]] * 2))
+    group = group_of([1.0, 0.0, 0.0, 1.0], [[1, 1], [1, 0]] * 2)
 
     credit = uniform(group)
 
@@ -70,7 +40,7 @@ def test_grpo_divides_by_the_unbiased_deviation() -> None:
 
 @pytest.mark.parametrize("rewards", [[1.0], [0.0, 0.0, 0.0], [1.0, 1.0]])
 def test_a_group_that_tells_nothing_gives_no_credit(rewards: list[float]) -> None:
-    group = Group(np.array(rewards), np.ones((len(rewards), 3), dtype=bool))
+    group = group_of(rewards, np.ones((len(rewards), 3)))
 
     assert grpo(group).total_G.tolist() == [0.0] * len(rewards)
     assert uniform(group).total_G.tolist() == [0.0] * len(rewards)
@@ -139,15 +109,54 @@ def test_mask_and_unagreed_uniform_pay_both() -> None:
     assert factors(credit, 0) == [1.0, 0.0, 1.0]
 
 
-def test_a_success_with_nothing_positive_agreed_falls_back_to_uniform() -> None:
-    group = pair(panel([[0.0, -1.0], [0.0, 0.0]]))
+@pytest.mark.parametrize("rule", ["conserve", "mask"])
+@pytest.mark.parametrize(
+    ("values", "agreed", "expected"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], [1, 1, 1, 1], [1.0, 1.0, 1.0, 1.0]),
+        ([0.0, 0.0, 0.0, 0.0], [1, 0, 0, 1], [1.0, 1.0, 1.0, 1.0]),
+        # Nothing on the two harmful tokens: 4 / 2 on each of the others.
+        ([0.0, -1.0, -0.5, 0.0], [1, 1, 1, 1], [2.0, 0.0, 0.0, 2.0]),
+        ([0.0, -1.0, -1.0, -1.0], [0, 1, 1, 1], [4.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_success_with_nothing_positive_agreed_falls_back_to_all_but_the_harmful(
+    values, agreed, expected, rule
+) -> None:
+    group = pair(panel([values, [0.0] * 4], agreed=[agreed, [1] * 4]))
 
-    for rule in ("conserve", "mask"):
-        credit = deliberative(group, success=rule)
-        assert factors(credit, 0) == [1.0, 1.0]
+    for unagreed in ("mask", "uniform"):
+        credit = deliberative(group, success=rule, unagreed=unagreed)
+
+        assert factors(credit, 0) == expected
         assert credit.mask_GT[0].all()
         assert credit.events["fallback"].tolist() == [True, False]
-        assert credit.total_G[0] == pytest.approx(2 * WON)
+        assert credit.total_G[0] == pytest.approx(4 * WON)
+        assert not any(credit.events[name][0] for name in NOT_CONSERVED if name in credit.events)
+
+
+@pytest.mark.parametrize("rule", ["conserve", "mask"])
+def test_the_fallback_is_capped_like_everything_else(rule) -> None:
+    group = pair(panel([[0.0, -1.0, -1.0], [0.0] * 3]))
+
+    credit = deliberative(group, success=rule, cap=2.0)
+
+    assert factors(credit, 0) == [2.0, 0.0, 0.0]  # 3 without the cap
+    assert credit.events["capped"].tolist() == [True, False]
+    assert credit.events["fallback"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("rule", ["conserve", "mask"])
+def test_a_success_that_is_harmful_throughout_is_left_out_and_counted(rule) -> None:
+    group = pair(panel([[-1.0, -0.5], [0.0, 0.0]]))
+
+    credit = deliberative(group, success=rule)
+
+    assert factors(credit, 0) == [0.0, 0.0]
+    assert not credit.mask_GT[0].any()
+    assert credit.events["unearned"].tolist() == [True, False]
+    assert not credit.events["fallback"].any()
+    assert not credit.events["capped"].any()
 
 
 def test_a_failure_is_paid_by_the_blamed_step() -> None:
@@ -184,7 +193,7 @@ def test_a_failure_can_be_uniform_or_dropped() -> None:
 def test_an_unsound_success_is_left_out_where_every_attempt_succeeded(rewards) -> None:
     count = len(rewards)
     signal = panel([[1.0, 0.0]] * count, unsound=[True] * count)
-    group = Group(np.array(rewards), np.ones((count, 2), dtype=bool), signal)
+    group = group_of(rewards, np.ones((count, 2)), signal)
 
     credit = deliberative(group)
 
@@ -194,7 +203,7 @@ def test_an_unsound_success_is_left_out_where_every_attempt_succeeded(rewards) -
 
 @pytest.mark.parametrize(("reward", "count"), [(0.1, 3), (0.1, 6), (0.7, 6), (0.3, 10), (0.0, 4)])
 def test_equal_rewards_are_no_advantage_whatever_their_mean_rounds_to(reward, count) -> None:
-    group = Group(np.full(count, reward), np.ones((count, 2), dtype=bool))
+    group = group_of([reward] * count, np.ones((count, 2)))
 
     assert grpo(group).advantage_GT.tolist() == [[0.0, 0.0]] * count
     assert uniform(group).advantage_GT.tolist() == [[0.0, 0.0]] * count
@@ -212,6 +221,74 @@ def test_an_unsound_success_is_left_out_unless_the_veto_is_off() -> None:
     assert not vetoed.events["capped"].any()
     assert factors(paid, 0) == [2.0, 0.0]
     assert not paid.events["vetoed"].any()
+
+
+def test_the_veto_goes_by_success_and_not_by_the_sign_of_the_advantage() -> None:
+    # Mean 0.5: 0.7 is above it and no success from 0.8 on, 0.3 below it and a success from 0.2 on.
+    signal = panel([[1.0, 0.0], [0.0, 0.0]], unsound=[True, True])
+
+    def vetoed(at: float) -> list[bool]:
+        group = group_of([0.7, 0.3], np.ones((2, 2)), signal, at=at)
+        return deliberative(group).events["vetoed"].tolist()
+
+    assert vetoed(0.8) == [False, False]
+    assert vetoed(0.5) == [True, False]
+    assert vetoed(0.2) == [True, True]
+
+
+def test_a_vetoed_success_below_the_mean_is_counted_as_vetoed_only() -> None:
+    group = pair(panel([[1.0], [1.0]], unsound=[False, True]), rewards=(1.0, 0.6))
+
+    credit = deliberative(group)
+
+    assert credit.events["vetoed"].tolist() == [False, True]
+    assert credit.events["unblamed"].tolist() == [False, False]
+    assert not credit.mask_GT[1].any()
+
+
+def test_a_success_below_the_mean_has_no_blame_and_teaches_nothing() -> None:
+    group = pair(panel([[1.0, 1.0], [1.0, -1.0]]), rewards=(1.0, 0.6))
+
+    credit = deliberative(group)
+
+    assert credit.advantage_GT[1, 0] < 0
+    assert credit.events["unblamed"].tolist() == [False, True]
+    assert not credit.mask_GT[1].any()
+
+
+def test_a_failure_above_the_mean_is_paid_on_its_positive_spans_but_not_in_the_blamed_step() -> (
+    None
+):
+    blamed = [[0, 0, 1, 0], [1, 1, 0, 0]]
+    group = pair(panel([[1.0, 0.0, 1.0, 0.0], [1.0] * 4], blamed=blamed), rewards=(0.4, 0.0))
+
+    credit = deliberative(group)
+
+    assert factors(credit, 0) == [4.0, 0.0, 0.0, 0.0]
+    assert factors(credit, 1) == [2.0, 2.0, 0.0, 0.0]
+    assert not credit.events["vetoed"].any()
+
+
+@pytest.mark.parametrize("unagreed", ["mask", "uniform"])
+def test_the_blamed_step_of_a_failure_above_the_mean_gets_no_fallback(unagreed) -> None:
+    signal = panel([[0.0] * 2] * 2, agreed=[[0, 0], [1, 1]], blamed=[[0, 1], [1, 0]])
+
+    credit = deliberative(pair(signal, rewards=(0.4, 0.0)), unagreed=unagreed)
+
+    assert factors(credit, 0) == [2.0, 0.0]
+    assert credit.mask_GT[0].all()
+    assert credit.events["fallback"].tolist() == [True, False]
+
+
+def test_open_text_of_a_failure_above_the_mean_keeps_its_share_except_in_the_blamed_step() -> None:
+    signal = panel(
+        [[1.0, 0.0, 0.0], [0.0] * 3], agreed=[[1, 0, 0], [1] * 3], blamed=[[0, 0, 1], [1, 0, 0]]
+    )
+
+    credit = deliberative(pair(signal, rewards=(0.4, 0.0)), unagreed="uniform")
+
+    assert factors(credit, 0) == [2.0, 1.0, 0.0]
+    assert credit.mask_GT[0].tolist() == [True, True, False]
 
 
 def test_a_rollout_without_consensus_keeps_the_uniform_credit() -> None:
@@ -250,7 +327,7 @@ def test_padding_gets_nothing_and_counts_for_nothing() -> None:
 
 
 def test_missing_and_wrong_inputs_are_named() -> None:
-    bare = Group(np.array([1.0, 0.0]), np.ones((2, 3), dtype=bool))
+    bare = group_of([1.0, 0.0], np.ones((2, 3)))
 
     with pytest.raises(MissingInput, match="needs consensus"):
         assign("deliberative", bare, {})
@@ -259,7 +336,7 @@ def test_missing_and_wrong_inputs_are_named() -> None:
     with pytest.raises(CreditError, match=r"cap 0\.5 is below 1"):
         deliberative(pair(panel([[1.0], [0.0]])), cap=0.5)
     with pytest.raises(CreditError, match="not finite"):
-        Group(np.array([np.nan, 0.0]), np.ones((2, 3), dtype=bool))
+        group_of([np.nan, 0.0], np.ones((2, 3)))
 
 
 def test_arrays_of_other_shapes_are_refused_by_name() -> None:
@@ -271,7 +348,9 @@ from training.credit.group import Group, PanelSignal
 flat = np.zeros((2, 1))
 small = PanelSignal(flat > 0, flat, flat, flat.astype(int), flat > 0, *np.zeros((2, 2), bool))
 sampled = np.ones((2, 3), dtype=bool)
-for arguments in ((np.zeros(3), sampled), (np.zeros(2), sampled, small)):
+none = np.zeros(2, dtype=bool)
+for arguments in ((np.zeros(3), none, sampled), (np.zeros(2), none[:1], sampled),
+                  (np.zeros(2), none, sampled, small)):
     try:
         Group(*arguments)
     except CreditError as error:
@@ -283,6 +362,7 @@ for arguments in ((np.zeros(3), sampled), (np.zeros(2), sampled, small)):
 
     assert done.stdout.splitlines() == [
         "reward_G has shape (3,), the group's is (2,)",
+        "success_G has shape (1,), the group's is (2,)",
         "agreed_GT has shape (2, 1), the group's is (2, 3)",
     ]
 
@@ -294,76 +374,3 @@ def test_every_assigner_takes_just_its_own_settings() -> None:
     assert set(ASSIGNERS) == {"uniform", "grpo", "deliberative"}
     np.testing.assert_array_equal(assign("grpo", group, settings).weight_GT, np.ones((2, 2)))
     assert factors(assign("deliberative", group, settings), 0) == [1.0, 0.0]
-
-
-GROUPS = st.integers(1, 5).flatmap(
-    lambda g: st.integers(1, 12).flatmap(
-        lambda t: st.tuples(
-            st.lists(st.sampled_from([0.0, 1.0, 0.3]), min_size=g, max_size=g),
-            st.lists(
-                st.lists(st.sampled_from([1.0, 0.5, 0.0, -1.0]), min_size=t, max_size=t),
-                min_size=g,
-                max_size=g,
-            ),
-            st.lists(st.lists(st.booleans(), min_size=t, max_size=t), min_size=g, max_size=g),
-            st.lists(st.lists(st.booleans(), min_size=t, max_size=t), min_size=g, max_size=g),
-            st.lists(st.booleans(), min_size=g, max_size=g),
-            st.lists(st.integers(0, t), min_size=g, max_size=g),
-        )
-    )
-)
-SETTINGS = st.fixed_dictionaries(
-    {
-        "success": st.sampled_from(["conserve", "mask", "uniform"]),
-        "failure": st.sampled_from(["blame", "uniform", "drop"]),
-        "veto": st.booleans(),
-        "confidence": st.booleans(),
-        "unagreed": st.sampled_from(["mask", "uniform"]),
-        "cap": st.sampled_from([1.0, 4.0, 100.0]),
-    }
-)
-
-
-def build(drawn) -> Group:
-    rewards, values, agreed, blamed, unsound, lengths = drawn
-    sampled_GT = np.arange(len(values[0]))[None, :] < np.array(lengths)[:, None]
-    signal = panel(values, agreed=agreed, blamed=blamed, unsound=unsound)
-    return Group(np.array(rewards), sampled_GT, signal)
-
-
-@given(GROUPS, SETTINGS)
-def test_totals_are_conserved_except_where_an_event_says_so(drawn, settings) -> None:
-    group = build(drawn)
-    credit = deliberative(group, **settings)
-
-    excused_G = np.zeros(len(group.reward_G), dtype=bool)
-    for name in NOT_CONSERVED:
-        excused_G |= credit.events.get(name, excused_G)
-    np.testing.assert_allclose(
-        credit.total_G[~excused_G], grpo(group).total_G[~excused_G], atol=1e-9
-    )
-
-
-@given(GROUPS, SETTINGS)
-def test_no_factor_is_negative_or_above_the_cap_and_no_sign_turns(drawn, settings) -> None:
-    group = build(drawn)
-    credit = deliberative(group, **settings)
-
-    assert (credit.weight_GT >= 0).all()
-    assert (credit.weight_GT <= settings["cap"] + 1e-12).all()
-    assert not (credit.mask_GT & ~group.sampled_GT).any()
-    assert (np.sign(credit.total_G) * np.sign(grpo(group).total_G) >= 0).all()
-
-
-@given(GROUPS, SETTINGS, st.randoms())
-def test_the_order_of_rollouts_does_not_matter(drawn, settings, random) -> None:
-    order = list(range(len(drawn[0])))
-    random.shuffle(order)
-    shuffled = tuple([column[i] for i in order] for column in drawn)
-
-    one = deliberative(build(drawn), **settings)
-    two = deliberative(build(shuffled), **settings)
-
-    np.testing.assert_allclose(two.weight_GT, one.weight_GT[order], atol=1e-12)
-    np.testing.assert_allclose(two.advantage_GT, one.advantage_GT[order], atol=1e-9)
-    np.testing.assert_array_equal(two.mask_GT, one.mask_GT[order])

@@ -6,7 +6,7 @@ import pytest
 
 from dca.domain import errors
 from dca.domain.consensus import AgreedSpan, Consensus, Status
-from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet
+from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet, differences
 from dca.domain.review import Blame, Link, LinkKind, Review, ReviewerInfo, ReviewKey, Step
 from dca.domain.rollout import (
     Message,
@@ -75,6 +75,30 @@ def label(key: str = "a", letter: str = "A", value: float = 0.0) -> Label:
 def test_a_label_set_that_cannot_be_told_apart_is_refused(labels, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LabelSet("mine", labels)
+
+
+def test_the_digest_of_a_label_set_covers_every_field_and_the_order() -> None:
+    first, second = Label("a", "A", 1, "x"), Label("b", "B", 0.0, "y")
+    kept = LabelSet("mine", (first, second))
+
+    same = [LabelSet("other name", (first, Label("b", "B", -0.0, "y"))), kept]
+    edits = {
+        (first, Label("c", "B", 0.0, "y")): ("label 'b' is gone", "label 'c' is new"),
+        (first, Label("b", "C", 0.0, "y")): ("'b' has letter C, had B",),
+        (first, Label("b", "B", -0.1, "y")): ("'b' has value -0.1, had 0.0",),
+        (first, Label("b", "B", 0.0, "z")): ("'b' has another description",),
+        (second, first): ("the order is b, a, was a, b",),
+        (first,): ("label 'b' is gone",),
+    }
+
+    assert CONTRIBUTION_V1.digest == "4ad7ea517b530bdae864"
+    for given in same:
+        assert given.digest == kept.digest
+        assert differences(kept, given) == ()
+    for labels, said in edits.items():
+        given = LabelSet("mine", labels)
+        assert given.digest != kept.digest
+        assert differences(kept, given) == said
 
 
 def test_the_problem_is_the_last_user_turn() -> None:

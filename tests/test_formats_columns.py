@@ -72,3 +72,77 @@ def test_every_format_says_which_columns_hold_what(tmp_path, record, facts):
     found, _ = detect(source, read_rows(source, {}))
 
     assert preview_source(source, found, Builder()).facts == facts
+
+
+def trl_rows(*names):
+    """Return rows of one TRL group with two reward functions that both count."""
+    values = [(1.0, 0.5, 0.8333), (0.0, 0.5, -0.1667), (0.0, 0.0, -0.6667)]
+    return [
+        {
+            "step": 1,
+            "prompt": "p",
+            "completion": text,
+            names[0]: one,
+            names[1]: two,
+            "advantage": advantage,
+        }
+        for text, (one, two, advantage) in zip("abc", values, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("names", [("accuracy_reward", "format_reward"), ("reward", "format")])
+def test_a_mapped_reward_of_a_trl_file_is_the_outcome_and_all_are_kept(tmp_path, names):
+    path = write_lines(tmp_path / "a.jsonl", *trl_rows(*names))
+
+    _, summed = read(path)
+    found, (one, two, three) = read(path, mapping={"reward": names[0]})
+    _, last = read(path, mapping={"reward": names[1]})
+
+    assert found.format.name == "trl"
+    assert [item.reward for item in summed] == [1.5, 0.5, 0.0]
+    assert [item.reward for item in (one, two, three)] == [1.0, 0.0, 0.0]
+    assert [item.reward for item in last] == [0.5, 0.5, 0.0]
+    assert one.rewards == summed[0].rewards == {names[0]: 1.0, names[1]: 0.5}
+    assert "--map reward=accuracy_reward" in found.format.note
+    source = found.source
+    shown = preview_source(source, found, Builder(), mapping={"reward": names[0]})
+    assert shown.facts == {"reward": names[0], "group": "prompt and step"}
+
+
+def test_a_mapped_reward_outside_the_reward_functions_of_a_trl_file_is_found(tmp_path):
+    rows = [{**row, "note": "x", "judge": 0.25} for row in trl_rows("a_reward", "b_reward")]
+    rows[1]["judge"] = None
+    path = write_lines(tmp_path / "a.jsonl", *rows)
+
+    _, (one, two, _) = read(path, mapping={"reward": "judge", "group": "note"})
+
+    assert (one.reward, two.reward) == (0.25, None)
+    assert one.rewards == {"a_reward": 1.0, "b_reward": 0.5, "judge": 0.25}
+    assert two.rewards == {"a_reward": 0.0, "b_reward": 0.5}
+    assert one.meta["source_group"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("record", "mapping", "kept"),
+    [
+        (
+            {"input": "p", "output": "c", "gts": "4", "score": 1, "step": 1},
+            {"reward": "acc", "truth": "gold", "group": "qid", "task": "kind"},
+            {"score": 1.0},
+        ),
+        (
+            {"example_id": 1, "prompt": "p", "completion": "c", "reward": 1, "answer": "4"},
+            {"reward": "acc", "truth": "gold", "group": "qid", "task": "kind"},
+            {},
+        ),
+    ],
+)
+def test_mapped_columns_stand_before_those_of_the_format(tmp_path, record, mapping, kept):
+    more = {"acc": 0.5, "gold": "5", "qid": "q", "kind": "sums"}
+    path = write_lines(tmp_path / "a.jsonl", {**record, **more})
+    found, (one,) = read(path, mapping=mapping)
+
+    assert (one.reward, one.truth, one.task) == (0.5, "5", "sums")
+    assert (one.meta["source_group"], one.rewards) == ("q", kept)
+    facts = preview_source(found.source, found, Builder(), mapping=mapping).facts
+    assert facts == mapping

@@ -4,6 +4,7 @@ import json
 from array import array
 from dataclasses import replace
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,7 +26,7 @@ from dca.domain.rollout import Message, Rollout, Tokens
 from dca.domain.spans import Span
 from dca.formats.card import CardFacts, dataset_card
 from dca.formats.sft import sft_row, write_sft
-from dca.formats.spans import SpanLink, read_spans, span_rows, write_spans
+from dca.formats.spans import SpanLink, SpanRow, span_rows, write_spans
 
 ROLLOUT = Rollout(
     id="r1",
@@ -119,19 +120,10 @@ def test_spans_come_back_as_they_were_written(tmp_path):
     path = tmp_path / "spans.jsonl"
 
     assert write_spans(path, rows) == 2
-    assert list(read_spans(path)) == rows
-    line = json.loads(path.read_text().splitlines()[0])
+    lines = path.read_bytes().splitlines()
+    assert [msgspec.json.decode(line, type=SpanRow) for line in lines] == rows
+    line = json.loads(lines[0])
     assert (line["status"], line["start"], line["stop"]) == ("agreed", 0, 12)
-
-
-def test_a_changed_spans_file_is_refused_with_the_line(tmp_path):
-    path = tmp_path / "spans.jsonl"
-    write_spans(path, span_rows(ROLLOUT, CONSENSUS, VERSION))
-    path.write_bytes(path.read_bytes() + b'{"rollout_id": 5}\n')
-    with pytest.raises(FormatError, match="line 3"):
-        list(read_spans(path))
-    with pytest.raises(FormatError, match="cannot be read"):
-        list(read_spans(tmp_path / "missing.jsonl"))
     with pytest.raises(FormatError, match="cannot be written"):
         write_spans(tmp_path, [])
 
@@ -145,8 +137,9 @@ def test_only_successes_that_are_not_vetoed_are_imitated():
     ]
     assert (row.weight, row.token_weights) == (0.5, [1.0, 0.0, 2.0])
     assert (row.prompt_ids, row.completion_ids) == ([9], [1, 2, 3])
-    assert sft_row(replace(ROLLOUT, reward=0.5)) is None
-    assert sft_row(replace(ROLLOUT, reward=0.5), success=0.5) is not None
+    assert sft_row(replace(ROLLOUT, reward=0.5)) is not None
+    assert sft_row(replace(ROLLOUT, reward=0.49)) is None
+    assert sft_row(replace(ROLLOUT, reward=0.49), success_at=0.4) is not None
     assert sft_row(replace(ROLLOUT, reward=None)) is None
     assert sft_row(ROLLOUT, weight=0.0) is None
     bare = sft_row(replace(ROLLOUT, tokens=None))

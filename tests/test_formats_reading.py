@@ -17,6 +17,7 @@ from dca.formats import fields
 from dca.formats.csv_rows import csv_rows
 from dca.formats.detect import check_mapping, read_rows, renamed
 from dca.formats.jsonl import jsonl_rows
+from dca.formats.rejects import is_rejects, reject_line
 from dca.formats.row import Reject, Row, Sample
 from dca.formats.source import Source, expand_sources, open_source
 
@@ -73,20 +74,32 @@ def test_standard_input_is_read_as_json_lines_packed_or_not():
 def test_globs_and_folders_give_each_file_once_and_leave_out_the_rejects(tmp_path):
     (tmp_path / "runs" / "deep").mkdir(parents=True)
     names = ["runs/1.jsonl", "runs/2.csv", "runs/deep/3.parquet", "runs/4.jsonl.gz"]
+    names += ["runs/import-rejects-x.jsonl", "runs/import-rejects-3.jsonl"]
     others = ["runs/notes.txt", "runs/metadata.json", "runs/import-rejects.jsonl"]
     for name in names + others:
         (tmp_path / name).touch()
+    reject = Reject("a.jsonl", 1, "why", b"{}")
+    (tmp_path / "runs" / "import-rejects-2.jsonl").write_bytes(reject_line(reject))
     rejects = tmp_path / "runs" / "import-rejects.jsonl"
 
     patterns = [str(tmp_path / "runs" / "*.jsonl"), str(tmp_path / "runs"), "-", "-"]
-    found = expand_sources(patterns, leave_out=rejects)
+    found = expand_sources(patterns, leave_out=lambda path: is_rejects(path, rejects))
 
     assert [source.name for source in found if source.path] == [
         str(tmp_path / name)
-        for name in ["runs/1.jsonl", "runs/2.csv", "runs/4.jsonl.gz", "runs/deep/3.parquet"]
+        for name in [
+            "runs/1.jsonl",
+            "runs/import-rejects-3.jsonl",
+            "runs/import-rejects-x.jsonl",
+            "runs/2.csv",
+            "runs/4.jsonl.gz",
+            "runs/deep/3.parquet",
+        ]
     ]
     assert found[-1].name == "-"
-    assert [source.kind for source in found] == ["jsonl", "csv", "jsonl", "parquet", "jsonl"]
+    assert not is_rejects(tmp_path / "import-rejects-9.jsonl", rejects)  # no such file
+    kinds = ["jsonl", "jsonl", "jsonl", "csv", "jsonl", "parquet", "jsonl"]
+    assert [source.kind for source in found] == kinds
 
 
 def test_a_pattern_that_names_nothing_is_a_format_error(tmp_path):
@@ -234,7 +247,13 @@ def test_a_broken_parquet_file_is_a_format_error(tmp_path):
 def test_renaming_keeps_a_column_that_stands_in_the_way():
     given = {"prompt": "old", "question": "Q", "score": 1, "other": 2}
     found = renamed(given, {"prompt": "question", "reward": "score", "truth": "missing"})
-    assert found == {"prompt": "Q", "reward": 1, "source.prompt": "old", "other": 2}
+    assert list(found.items()) == [
+        ("source.prompt", "old"),
+        ("prompt", "Q"),
+        ("reward", 1),
+        ("other", 2),
+    ]
+    assert renamed({"a": 5}, {"truth": "a", "group": "a"}) == {"truth": 5, "group": 5}
 
 
 def test_a_mapping_to_an_unknown_fact_names_the_nearest():
@@ -288,8 +307,8 @@ def test_token_arrays_are_checked():
     assert list(fields.token_ids("x", "[1, 2]")) == [1, 2]
     assert list(fields.log_probabilities("x", [-1, 0.0001])) == [-1.0, 0.0]
     ranges = [[0, 1], {"start": 1, "end": 3}, {"start": 3, "stop": 3}]
-    assert list(fields.offsets("x", ranges, 3)) == [0, 1, 1, 3, 3, 3]
-    assert list(fields.offsets("x", [0, 2], 3)) == [0, 2]
+    assert list(fields.offsets("x", ranges)) == [0, 1, 1, 3, 3, 3]
+    assert list(fields.offsets("x", [0, 2])) == [0, 2]
     wrong = [
         (lambda: fields.token_ids("x", [1, "a"]), "whole numbers"),
         (lambda: fields.token_ids("x", [2**31]), "whole numbers"),
@@ -299,9 +318,8 @@ def test_token_arrays_are_checked():
         (lambda: fields.log_probabilities("x", [None]), "numbers"),
         (lambda: fields.log_probabilities("x", [float("-inf")]), "not finite"),
         (lambda: fields.log_probabilities("x", [0.5]), "holds 0.5"),
-        (lambda: fields.offsets("x", [[0, 9]], 3), "inside the completion's 3"),
-        (lambda: fields.offsets("x", [1], 3), "ranges"),
-        (lambda: fields.offsets("x", [[2, 1]], 3), "ranges"),
+        (lambda: fields.offsets("x", [1]), "must be pairs, are 1 numbers"),
+        (lambda: fields.offsets("x", [[0, None]]), "whole numbers"),
     ]
     for call, message in wrong:
         with pytest.raises(BadRecord, match=message):

@@ -85,7 +85,10 @@ def test_marks_of_any_text_lie_inside_it_and_are_not_empty(text):
 
 @pytest.mark.parametrize(
     "hostile",
-    ["*", "_ ", "<answer>", "answer is ", "answer   ", "####  ", "\\boxed{", "\n", "A is: ", "- "],
+    [
+        *("*", "_ ", "<answer>", "answer is ", "answer   ", "####  ", "\\boxed{", "\n", "A is: "),
+        *("- ", "1 ", "1 000 ", "1, ", "1 or ", "(1", "x = 1 or ", "not ", "step 1 ", "a "),
+    ],
 )
 def test_hostile_repetition_takes_linear_time(hostile):
     text = hostile * (400_000 // len(hostile)) + " is : \\ #### </answer>"
@@ -118,6 +121,27 @@ def test_hostile_repetition_takes_linear_time(hostile):
         ("18.", "18", False),
         (".5", "0.5", False),
         ("é 4", "4", False),
+        ("1 000", "1000", False),
+        ("1\u2009000 km", "1000", False),
+        ("1\u202f234\u00a0567.5", "1234567.5", False),
+        ("In 2020 100 people", "2020", False),
+        ("1 and 1/2", "1.5", False),
+        ("20% of 90, which is 18", "18", False),
+        ("20% of the total", "20", True),
+        ("12 - 4, so 8", "8", False),
+        ("3 times 4 is 12", "12", False),
+        ("5 more than 3", "5", False),
+        ("18 eggs (see step 2).", "18", False),
+        ("18 eggs, as in step 2", "18", False),
+        ("Step 2: 18", "18", False),
+        ("(18)", "18", False),
+        ("\\(18\\)", "18", False),
+        ("4, not 3", "4", False),
+        ("is not 3 but 4", "4", False),
+        ("1/2 or 0.5", "0.5", False),
+        ("50% (or 0.5)", "50", True),
+        ("18 dollars for the 9 eggs", "18", False),
+        ("3 of the 5", "3", False),
     ],
 )
 def test_numbers_are_read_as_people_write_them(text, value, percent):
@@ -125,9 +149,31 @@ def test_numbers_are_read_as_people_write_them(text, value, percent):
     assert (found.value == type(found.value)(value), found.percent) == (True, percent)
 
 
-@pytest.mark.parametrize("text", ["none", "1/0", "1,2,3", "12:30", "2024-05-01", "\\frac10", ""])
-def test_what_states_no_single_number_is_none(text):
-    assert read_number(text) is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("none", "1/0", "1,2,3", "12:30", "2024-05-01", "\\frac10", ""),
+        *("5 or 6", "$5 or $6", "5, or 6", "5 or maybe 6", "5 (or 6)", "5 apples or 6"),
+        *("3, 4", "(3, 4)", "3; 4", "1, 2, and 3", "between 3 and 5", "3 to 5", "3–5", "3 - 5"),
+        *("4 hours and 30 minutes", "20% of 90", "3 + 4", "3 x 4", "3 times 4"),
+        *("not 3", "it isn't 3", "x ≠ 3", "x != 3", "cannot be 3", "more than 3", "not 3, 4"),
+        *("x = 3 or x = 4", "x = 3, x=4", "0.5 or 1/0"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_what_states_no_single_number_is_none(text, last):
+    assert read_number(text, last=last) is None
+
+
+def test_the_last_number_that_stands_for_itself_may_be_asked_for():
+    def last(text):
+        return str(read_number(text, last=True).value)
+
+    assert last("She has 18 eggs (see step 2).") == "18"
+    assert last("She has 18 eggs [2]") == "18"
+    assert last("3 apples and 4 pears make 7 fruits") == "7"
+    assert last("She has 12 apples and eats 4, so 8 are left.") == "8"
+    assert last("In 2020 100 people came") == "100"
 
 
 def test_numbers_agree_within_a_millionth_and_percent_is_either_form():
@@ -176,6 +222,13 @@ def test_letters_of_options_are_read(text, letter):
         ("numeric", "She has 12 apples.", "8", Outcome.WRONG),
         ("numeric", "The answer is blue.", "8", Outcome.WRONG),
         ("numeric", "I do not know.", "8", Outcome.NO_ANSWER),
+        ("numeric", "The answer is 5 or 6.", "5", Outcome.WRONG),
+        ("numeric", "It could be 5 or 6.", "6", Outcome.NO_ANSWER),
+        ("numeric", "Answer: not 3", "3", Outcome.WRONG),
+        ("numeric", "That is 20% of 90, which is 18.", "18", Outcome.CORRECT),
+        ("numeric", "She has 18 eggs (see step 2).", "18", Outcome.CORRECT),
+        ("numeric", "The answer is 1 000.", "1000", Outcome.CORRECT),
+        ("numeric", "18", "17 or 18", Outcome.UNREADABLE_TRUTH),
         ("numeric", "7", "seven", Outcome.UNREADABLE_TRUTH),
         ("numeric", "<think>it is 8", "8", Outcome.UNFINISHED),
         ("numeric", "8", "  ", Outcome.NO_TRUTH),

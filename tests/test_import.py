@@ -302,7 +302,7 @@ def test_an_interrupted_import_says_so_in_its_job(memory, tmp_path):
 
 def test_the_rejects_file_is_no_source(memory, tmp_path):
     path = write_lines(tmp_path / "rejects.jsonl", RECORD)
-    with pytest.raises(UsageError, match="is to be read and to be overwritten"):
+    with pytest.raises(UsageError, match="is a file of rejects, not of rollouts"):
         import_rollouts(memory, [path], options(tmp_path))
     with pytest.raises(FormatError, match="no such file"):
         import_rollouts(memory, [str(tmp_path / "*.jsonl")], options(tmp_path))

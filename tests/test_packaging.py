@@ -72,17 +72,21 @@ def test_the_wheel_alone_does_the_demo_beside_a_decoy_store(bare: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_folder_that_hides_a_package_of_ours_is_named(bare: Path, tmp_path: Path) -> None:
-    decoy = tmp_path / "store"
-    decoy.mkdir()
-    (decoy / "__init__.py").write_text("")
+@pytest.mark.parametrize("stray", ["store/__init__.py", "training.py"])
+def test_a_folder_or_file_that_hides_a_package_of_ours_is_named(
+    bare: Path, tmp_path: Path, stray: str
+) -> None:
+    decoy = tmp_path / stray
+    decoy.parent.mkdir(exist_ok=True)
+    decoy.write_text("")
+    name = decoy.parent.name if decoy.name == "__init__.py" else decoy.stem
 
     # With -m the working folder comes first on the path, and the decoy would win.
     done = run(bare / "python", "-m", "dca", "--help", cwd=tmp_path, check=False)
 
     assert done.returncode != 0
-    assert "another package named 'store'" in done.stderr
-    assert str(decoy) in done.stderr
+    hiding = decoy.parent if decoy.name == "__init__.py" else decoy
+    assert f"another module named {name!r} at {hiding} hides ours" in done.stderr
 
 
 @pytest.mark.parametrize(

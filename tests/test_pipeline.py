@@ -9,6 +9,7 @@ import time
 from array import array
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,10 +17,10 @@ from dca.consensus.settle import Document, seat, settle
 from dca.domain.consensus import ConsensusParams, Status
 from dca.domain.errors import ConfigError, CreditError, NothingSelected, UsageError
 from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet
-from dca.domain.rollout import Message, Rollout, Tokens
-from dca.formats.spans import read_spans
+from dca.domain.rollout import Rollout, Tokens
+from dca.formats.spans import SpanRow
 from dca.pipeline.consensus import settle_store
-from dca.pipeline.credit import assign_store
+from dca.pipeline.credit import CreditOptions, assign_store
 from dca.pipeline.export import ExportOrder, export_store
 from dca.pipeline.review import review_store
 from reviewers.rules import offline_panel
@@ -29,25 +30,12 @@ from store.jobs import list_jobs
 from store.reviews import count_answers, reviews_of
 from store.rollouts import add_rollouts
 from store.selection import Selection, parse_where
+from tests.apple_sums import LUCKY, PROMPT, RIGHT, WRONG, fill, rollout
 from training.row_files import read_rows
 from training.tokens import Utf8Bytes, identity
 
 ALL = Selection()
 PANEL = offline_panel()
-RIGHT = "3 bags hold 3 * 4 = 12 apples.\nTwo are eaten: 12 - 2 = 10.\nAnswer: 10"
-WRONG = "3 bags hold 3 * 4 = 14 apples.\nTwo are eaten: 14 - 2 = 12.\nAnswer: 12"
-LUCKY = "3 bags hold 3 * 4 = 13 apples.\nTwo are eaten: 13 - 2 = 10.\nAnswer: 10"
-PROMPT = (Message("user", "3 bags hold 4 apples each. Two are eaten. How many are left?"),)
-
-
-def rollout(name: str, text: str, reward: float | None, **rest) -> Rollout:
-    return Rollout(name * 20, "apples", "sums", PROMPT, text, reward, model="m", **rest)
-
-
-def fill(engine, *more: Rollout) -> None:
-    rollouts = [rollout("a", RIGHT, 1.0), rollout("b", WRONG, 0.0), rollout("c", LUCKY, 1.0)]
-    with transaction(engine) as session:
-        add_rollouts(session, [*rollouts, *more])
 
 
 def test_a_panel_reviews_once_and_running_again_asks_nobody(store_engine) -> None:
@@ -158,17 +146,6 @@ def test_the_stored_consensus_is_that_of_the_pure_function(store_engine) -> None
         assert stored[key].soundness == pure.consensus[0].soundness
 
 
-def test_without_consensus_deliberative_says_what_it_needs(store_engine) -> None:
-    fill(store_engine)
-
-    result = assign_store(store_engine, ["deliberative", "grpo"], ALL, labels=CONTRIBUTION_V1)
-
-    assert result.consensus is None
-    assert result.methods[0].missing == "n/a: needs consensus"
-    assert result.methods[0].run is None
-    assert result.methods[1].rollouts == 3
-
-
 def test_rollouts_without_reward_or_placeable_tokens_are_left_out_and_counted(
     store_engine, tmp_path: Path
 ) -> None:
@@ -192,17 +169,6 @@ def test_rollouts_without_reward_or_placeable_tokens_are_left_out_and_counted(
     assert exported.skipped == {"no credit": 2}
 
 
-def test_ids_that_do_not_spell_their_text_cost_one_rollout_and_not_the_run(store_engine) -> None:
-    ids = array("i", list(b"other words"))
-    wrong = Tokens(ids, exact=True, tokenizer=identity(Utf8Bytes()))
-    fill(store_engine, rollout("d", "these words", 0.0, tokens=wrong))
-
-    result = assign_store(store_engine, ["grpo"], ALL, labels=CONTRIBUTION_V1)
-
-    assert result.methods[0].rollouts == 3
-    assert result.methods[0].skipped == {"its token ids do not spell its text": 1}
-
-
 def test_an_export_that_finds_nothing_leaves_the_earlier_file(store_engine, tmp_path) -> None:
     fill(store_engine)
     assign_store(store_engine, ["grpo"], ALL, labels=CONTRIBUTION_V1)
@@ -218,16 +184,10 @@ def test_an_export_that_finds_nothing_leaves_the_earlier_file(store_engine, tmp_
         )
 
     assert first.path.read_bytes() == before
-    assert sorted(p.name for p in tmp_path.glob("*tokens*")) == ["tokens.parquet"]
-
-
-def test_a_group_is_credited_whole_although_one_rollout_is_selected(store_engine) -> None:
-    fill(store_engine)
-
-    result = assign_store(store_engine, ["grpo"], parse_where("reward:<1"), labels=CONTRIBUTION_V1)
-
-    assert result.groups == 1
-    assert result.methods[0].rollouts == 3
+    assert sorted(p.name for p in tmp_path.glob("*tokens*")) == [
+        "tokens.parquet",
+        "tokens.parquet.card.md",
+    ]
 
 
 def test_stored_ids_with_offsets_keep_their_log_probabilities(
@@ -272,7 +232,8 @@ def test_spans_are_exported_with_votes_and_reasons(store_engine, tmp_path: Path)
 
     exported = export_store(store_engine, ExportOrder("spans", tmp_path), labels=CONTRIBUTION_V1)
 
-    rows = list(read_spans(exported.path))
+    lines = exported.path.read_bytes().splitlines()
+    rows = [msgspec.json.decode(line, type=SpanRow) for line in lines]
     assert {row.rollout_id[0] for row in rows} == set("abc")
     wrong = next(row for row in rows if row.rollout_id[0] == "b" and "= 14" in row.text)
     assert wrong.label == "harmful"
@@ -350,7 +311,13 @@ def test_a_panel_votes_in_one_label_set(store_engine) -> None:
     review_store(store_engine, PANEL, ALL)
     version = settle_store(store_engine, PANEL, ALL).version
     with pytest.raises(ConfigError, match="is in label set 'contribution-v1'"):
-        assign_store(store_engine, ["deliberative"], ALL, labels=mine, consensus=version.id)
+        assign_store(
+            store_engine,
+            ["deliberative"],
+            ALL,
+            labels=mine,
+            options=CreditOptions(consensus=version.id),
+        )
 
 
 def review_in_child(url: str) -> None:

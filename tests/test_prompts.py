@@ -1,7 +1,6 @@
 """Prompt files: sections, slots, digests, and the words that are shipped."""
 
 import hashlib
-import itertools
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from dca.domain.errors import PromptError
 from prompts.load import load_prompt, parse_prompt
+from prompts.words import load_persona, load_personas
 
 FILE = b"""A note that is never sent {{
 
@@ -79,6 +79,8 @@ def test_what_does_not_fit_is_named(choices, slots, message: str) -> None:
         b"<!-- part: system -->\n<!-- when: a -->\n<!-- when: b -->\nx\n<!-- end -->\n",
         b"<!-- part: system -->\nx\n<!-- part: user -->\n<!-- when: a -->\nx\n",
         b"<!-- part: system -->\n{{No Slot}}\n<!-- part: user -->\nx\n",
+        b"<!-- part: system -->\nx\n<!-- part: user -->\n<!-- when: a & -->\nx\n<!-- end -->\n",
+        b"<!-- part: system -->\nx\n<!-- part: user -->\nx\n<!-- part: user -->\nx\n",
     ],
 )
 def test_a_malformed_file_is_refused(content: bytes) -> None:
@@ -103,25 +105,36 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(name: str) -> None:
     assert "segment-and-credit" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize(
-    ("protocol", "outcome", "reference"),
-    list(
-        itertools.product(["units", "quotes"], ["failed", "succeeded", "unknown"], [True, False])
-    ),
-)
-def test_every_variant_of_the_shipped_prompt_renders(protocol, outcome, reference) -> None:
-    slots = {"key": "K", "labels": "- L", "shape": "{}", "problem": "P", "reasoning": "R"}
-    slots |= {"count": "9"} if protocol == "units" else {}
-    slots |= {"reference": "42"} if reference else {}
-    choices = {protocol, outcome} | ({"reference"} if reference else set())
+def test_a_section_can_ask_for_choices_of_several_sets() -> None:
+    content = FILE.replace(b"when: a b", b"when: a b & c")
+    slots = {"manner": "kind", "text": "T"}
 
-    sent = load_prompt("segment-and-credit").render(choices, slots)
+    assert "Only" not in prompt_of(content).render({"a"}, slots).system
+    assert "Only" not in prompt_of(content).render({"c"}, slots).system
+    assert "Only" in prompt_of(content).render({"b", "c"}, slots | {"detail": "d"}).system
 
-    assert ("# Blame" in sent.system) == (outcome != "succeeded")
-    assert ("# Soundness" in sent.system) == (outcome != "failed")
-    assert ("`first` and `last`" in sent.system) == (protocol == "units")
-    assert ("known to be" in sent.system) == (outcome != "unknown")
-    assert ("Outcome:" in sent.user) == (outcome != "unknown")
-    assert ("42" in sent.user) == reference
-    assert "<!--" not in sent.system + sent.user
-    assert "\n\n\n" not in sent.system + sent.user
+
+def test_a_further_part_is_rendered_by_itself() -> None:
+    prompt = prompt_of(
+        FILE + b"<!-- part: piece -->\n<!-- when: a -->\nA\n<!-- end -->\n{{bit}}\n"
+    )
+
+    assert prompt.render_part("piece", {"a"}, {"bit": "{{bit}}"}) == "A\n{{bit}}"
+    assert prompt.render((), {"manner": "m", "text": "t"}).user == "Text: t"
+    with pytest.raises(PromptError, match="missing slot bit"):
+        prompt.render_part("piece", (), {})
+
+
+def test_every_persona_says_what_to_attend_to_and_an_unknown_one_is_named() -> None:
+    personas = load_personas()
+
+    assert set(personas) == {"verifier", "teacher", "skeptic", "author"}
+    for name, words in personas.items():
+        assert load_persona(name) == words
+        assert name in words
+        assert "Attend above all to" in words
+        assert "{{" not in words
+        assert "\n" not in words
+    with pytest.raises(PromptError) as caught:
+        load_persona("oracle")
+    assert "skeptic" in (caught.value.hint or "")

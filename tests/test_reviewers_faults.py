@@ -19,7 +19,9 @@ from dca.domain.errors import (
     ReviewError,
     ReviewerUnavailable,
 )
-from reviewers.calling import Calling, status_fault
+from reviewers.calling import Calling
+from reviewers.dialogue import NEXT_REPLY
+from reviewers.responses import retry_after
 from tests.provider_server import (
     KEY,
     Answer,
@@ -74,7 +76,7 @@ def test_a_passing_fault_is_asked_again_and_heals(dialect: Dialect, fault: str) 
 
 
 @BOTH
-@pytest.mark.parametrize("fault", ["reset", "half", "429", "503"])
+@pytest.mark.parametrize("fault", ["reset", "half", "503"])
 def test_a_lasting_fault_is_given_up_after_the_last_attempt(dialect: Dialect, fault: str) -> None:
     caught, requests = failure(dialect, FAULTS[fault](dialect))
 
@@ -178,7 +180,7 @@ def test_a_server_that_asks_for_too_long_a_wait_is_given_up(dialect: Dialect) ->
     ],
 )
 def test_odd_retry_headers_are_read_without_harm(headers, seconds: float) -> None:
-    assert status_fault(429, headers, "", secret="").retry_after == seconds
+    assert retry_after(headers, now=1.8e9) == seconds
 
 
 @BOTH
@@ -200,36 +202,57 @@ def test_a_page_that_is_no_reply_is_not_asked_for_again(dialect: Dialect, page: 
     assert requests == 1
 
 
-ENDINGS: dict[str, tuple[Answer, Answer, type[ReviewError], str]] = {
+# How it ends, and whether it gets a repair turn.
+ENDINGS: dict[str, tuple[Answer, Answer, type[ReviewError], str, int]] = {
     "cut": (chat(GOOD[:50], finish="length"), message(GOOD[:50], stop="max_tokens"),
-            ReplyTruncated, GOOD[:50]),
+            ReplyTruncated, GOOD[:50], 1),
     "cut but whole": (chat(GOOD, finish="length"),
-                      message(GOOD, stop="model_context_window_exceeded"), ReplyTruncated, GOOD),
+                      message(GOOD, stop="model_context_window_exceeded"), ReplyTruncated, GOOD,
+                      1),
     "refused": (chat(None, refusal="I must not."),
-                message("", stop="refusal", explanation="I must not."), ReviewerRefused, ""),
+                message("", stop="refusal", explanation="I must not."), ReviewerRefused, "", 1),
     "filtered": (chat("", finish="content_filter"), message("", stop="refusal"),
-                 ReviewerRefused, ""),
-    "tool": (chat(None, finish="tool_calls"), message("", stop="pause_turn"), ReplyInvalid, ""),
-    "empty": (chat(""), message(""), ReplyInvalid, ""),
-    "prose": (chat("All fine."), message("All fine."), ReplyInvalid, "All fine."),
+                 ReviewerRefused, "", 1),
+    "tool": (chat(None, finish="tool_calls"), message("", stop="pause_turn"), ReplyInvalid, "",
+             1),
+    "empty": (chat(""), message(""), ReplyInvalid, "", 2),
+    "prose": (chat("All fine."), message("All fine."), ReplyInvalid, "All fine.", 2),
     "sorry": (chat("I'm sorry, I can't."), message("I'm sorry, I can't."), ReviewerRefused,
-              "I'm sorry, I can't."),
-    "half": (chat(GOOD[:90]), message(GOOD[:90]), ReplyTruncated, GOOD[:90]),
+              "I'm sorry, I can't.", 1),
+    "half": (chat(GOOD[:90]), message(GOOD[:90]), ReplyTruncated, GOOD[:90], 2),
 }  # fmt: skip
 
 
 @BOTH
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_useless_reply_is_billed_kept_and_not_asked_for_again(dialect, ending: str) -> None:
-    openai_says, anthropic_says, expected, raw = ENDINGS[ending]
+def test_a_useless_reply_is_billed_and_kept_and_repaired_once_if_it_can_be(
+    dialect, ending: str
+) -> None:
+    openai_says, anthropic_says, expected, raw, turns = ENDINGS[ending]
 
     caught, requests = failure(dialect, openai_says if dialect == "openai" else anthropic_says)
 
     assert type(caught) is expected
     assert isinstance(caught, ReviewError)
-    assert caught.usage.output_tokens == 340
-    assert caught.raw == ("I must not." if (dialect, ending) == ("openai", "refused") else raw)
-    assert requests == 1
+    assert caught.usage.output_tokens == 340 * turns
+    said = "I must not." if (dialect, ending) == ("openai", "refused") else raw
+    assert caught.raw == NEXT_REPLY.join([said] * turns)
+    assert requests == turns
+
+
+@BOTH
+def test_the_repair_turn_shows_the_reply_and_its_error_and_both_replies_are_paid(
+    dialect: Dialect,
+) -> None:
+    review, server = ask(dialect, says(dialect, "All fine."), says(dialect, GOOD))
+
+    turns = [turn for turn in server.requests[1].body["messages"] if turn["role"] != "system"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[1]["content"] == "All fine."
+    assert "holds no JSON object" in turns[2]["content"]
+    assert len(review.steps) == 2
+    assert review.usage.output_tokens == 680
+    assert review.raw == NEXT_REPLY.join(["All fine.", GOOD])
 
 
 def test_no_choices_and_no_usage_are_an_invalid_reply_of_unknown_cost() -> None:

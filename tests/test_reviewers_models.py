@@ -12,10 +12,9 @@ from dca.domain.errors import (
 )
 from dca.domain.review import Blame, LinkKind, Usage
 from dca.domain.spans import Span
-from reviewers.anthropic_messages import AnthropicMessages
-from reviewers.calling import Calling, Fault
+from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
-from reviewers.openai_chat import OpenAIChat
+from reviewers.models import anthropic_reviewer, openai_reviewer
 from reviewers.protocol import Reviewer, review_key
 from reviewers.question import Asking
 from reviewers.schema import ReplyProtocol
@@ -61,7 +60,9 @@ def test_a_review_comes_back_with_spans_usage_and_the_raw_reply(dialect: Dialect
     assert 0 < seconds < 5
     cached = 1024 if dialect == "openai" else 1000
     read = 1200 if dialect == "openai" else 1160
-    assert review.usage == Usage(read, 340, 200, cached, seconds)
+    assert review.usage == Usage(
+        read, 340, 200, cached, seconds, 60 if dialect == "anthropic" else None
+    )
     assert len(server.requests) == 1
 
 
@@ -99,7 +100,7 @@ def test_openai_itself_takes_the_newer_name_of_the_limit() -> None:
     async def main() -> dict[str, Any]:
         async with ProviderServer(chat(GOOD)) as server:
             endpoint = Endpoint("tiny", f"{server.url}/v1", "MY_KEY")
-            async with OpenAIChat("a", endpoint, kind="openai") as asked:
+            async with openai_reviewer("a", endpoint, kind="openai") as asked:
                 await asked.review(ROLLOUT)
             return server.requests[0].body
 
@@ -119,7 +120,8 @@ def test_anthropic_is_asked_in_its_own_way() -> None:
     assert body["output_config"]["effort"] == "high"
     assert body["output_config"]["format"]["type"] == "json_schema"
     assert (body["max_tokens"], body["temperature"], body["top_k"]) == (64_000, 0.5, 5)
-    assert body["system"].startswith("You review the written reasoning")
+    assert body["system"][0]["text"].startswith("You review the written reasoning")
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
     assert [turn["role"] for turn in body["messages"]] == ["user"]
 
 
@@ -128,7 +130,7 @@ def test_anthropic_is_asked_in_its_own_way() -> None:
 def test_a_server_that_knows_no_schema_is_asked_without(dialect: Dialect, how) -> None:
     if dialect == "anthropic" and how is ResponseFormat.JSON_OBJECT:
         with pytest.raises(ConfigError, match="json_object"):
-            AnthropicMessages("a", Endpoint("m", "http://x", None, how))
+            anthropic_reviewer("a", Endpoint("m", "http://x", None, how))
         return
     fenced = f"Sure! Here it is:\n```json\n{GOOD}\n```"
     review, server = ask(dialect, says(dialect, fenced), how=how)
@@ -167,7 +169,9 @@ def test_a_server_of_ones_own_needs_no_key_and_gets_no_other(dialect: Dialect) -
 
 
 def test_what_changes_answers_changes_the_digest_and_nothing_else_does() -> None:
-    def digest(dialect: type = OpenAIChat, endpoint: Endpoint | None = None, **more: Any) -> str:
+    def digest(
+        dialect: Any = openai_reviewer, endpoint: Endpoint | None = None, **more: Any
+    ) -> str:
         return dialect("a", endpoint or Endpoint("m", "http://x/v1"), **more).info.digest
 
     same = digest()
@@ -182,7 +186,7 @@ def test_what_changes_answers_changes_the_digest_and_nothing_else_does() -> None
         digest(asking=Asking(blind=True)),
         digest(asking=Asking(success_at=1)),
         digest(asking=Asking(protocol=ReplyProtocol.QUOTES)),
-        digest(AnthropicMessages),
+        digest(anthropic_reviewer),
     ]
     assert len({same, *others}) == 1 + len(others)
 
@@ -191,12 +195,12 @@ def test_families_follow_from_the_provider_unless_they_are_given() -> None:
     key_only = Endpoint("gpt", None, "MY_KEY")
     local = Endpoint("qwen", "http://x/v1")
 
-    assert OpenAIChat("a", key_only).info.family == "openai"
-    assert OpenAIChat("a", key_only).info.kind == "openai"
-    assert OpenAIChat("a", local).info.family == "qwen"
-    assert OpenAIChat("a", local).info.kind == "openai-compatible"
-    assert OpenAIChat("a", local, family="alibaba").info.family == "alibaba"
-    assert AnthropicMessages("a", key_only).info.family == "anthropic"
+    assert openai_reviewer("a", key_only).info.family == "openai"
+    assert openai_reviewer("a", key_only).info.kind == "openai"
+    assert openai_reviewer("a", local).info.family == "qwen"
+    assert openai_reviewer("a", local).info.kind == "openai-compatible"
+    assert openai_reviewer("a", local, family="alibaba").info.family == "alibaba"
+    assert anthropic_reviewer("a", key_only).info.family == "anthropic"
 
 
 def test_an_endpoint_without_address_and_key_is_refused() -> None:
@@ -220,21 +224,13 @@ def test_cancelling_a_review_closes_it_at_once(dialect: Dialect) -> None:
     assert asyncio.run(main()) < 1
 
 
-@pytest.mark.parametrize("kind", [OpenAIChat, AnthropicMessages])
+@pytest.mark.parametrize("kind", [openai_reviewer, anthropic_reviewer])
 def test_a_reviewer_that_was_never_asked_closes_quietly(kind) -> None:
     async def main() -> None:
         asked = kind("a", Endpoint("m", "http://x/v1"))
         await asked.__aexit__(None, None, None)
 
     asyncio.run(main())
-
-
-def test_a_fault_names_the_reviewer() -> None:
-    caught = Fault("HTTP 500: no", 500).error("bob")
-
-    assert str(caught) == "bob: HTTP 500: no"
-    there = Fault("HTTP 404: no", 404).error("bob", "http://host:8000/v1")
-    assert str(there) == "bob: HTTP 404: no (base_url http://host:8000/v1)"
 
 
 def test_the_address_of_an_endpoint_shows_no_secret() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,15 +17,24 @@ from dca.domain.errors import (
     UsageError,
 )
 from dca.domain.labels import CONTRIBUTION_V1, LabelSet
-from dca.domain.review import Abstention, AbstentionKind, Review, ReviewerInfo, Step, Usage
+from dca.domain.review import (
+    Abstention,
+    AbstentionKind,
+    Answer,
+    Review,
+    ReviewerInfo,
+    Step,
+    Usage,
+)
 from dca.domain.rollout import Message, Rollout
 from dca.domain.spans import Span
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint
-from reviewers.openai_chat import OpenAIChat
-from reviewers.panel import Answer, Seat, convene, convene_seats, opened
+from reviewers.models import openai_reviewer
+from reviewers.panel import Seat, convene, convene_seats, opened
 from reviewers.protocol import review_key
 from reviewers.streams import share
+from reviewers.switchboard import Switchboard
 from tests.provider_server import ProviderServer, chat, chat_error, until
 
 
@@ -86,6 +95,11 @@ class Scripted:
         return Review(review_key(self, item), (Step(Span(0, 2), "idle"),))
 
 
+async def seated(seats: list[Seat], slots: int, on_answer: Callable[[Answer], None]) -> int:
+    async with Switchboard(slots) as board:
+        return await convene_seats(seats, board, on_answer=on_answer)
+
+
 def names(answers: list[Answer]) -> list[tuple[str, str]]:
     return [(answer.key.reviewer, answer.key.rollout_id) for answer in answers]
 
@@ -115,7 +129,7 @@ def test_a_seat_keeps_its_own_limit() -> None:
     shy, bold = Scripted("a", 0.001), Scripted("b", 0.001)
     seats = [Seat(shy, rollouts(20), limit=2), Seat(bold, rollouts(20))]
 
-    asyncio.run(convene_seats(seats, concurrency=10, on_answer=lambda _: None))
+    asyncio.run(seated(seats, 10, lambda _: None))
 
     assert (shy.air.most, bold.air.most) == (2, 8)
 
@@ -132,7 +146,7 @@ def test_a_slow_reviewer_does_not_hold_the_others() -> None:
                 gate.set()
 
         seats = [Seat(slow, rollouts(100)), Seat(fast, rollouts(100))]
-        return held, await convene_seats(seats, concurrency=8, on_answer=note)
+        return held, await seated(seats, 8, note)
 
     held, answers = asyncio.run(main())
     assert set(held[:90]) == {4}
@@ -258,15 +272,16 @@ def test_a_seat_that_is_given_up_is_asked_no_more_and_holds_nobody() -> None:
             yield item
 
     seats = [Seat(hopeless, source(), given_up=is_over), Seat(other, rollouts(100))]
-    asyncio.run(convene_seats(seats, concurrency=2, on_answer=lambda _: None))
+    asyncio.run(seated(seats, 2, lambda _: None))
 
     assert 5 <= len(hopeless.begun) <= 6
     assert len(other.begun) == 100
 
 
 def test_a_stream_that_breaks_stops_the_panel() -> None:
-    def source() -> Iterator[Rollout]:
+    async def source() -> AsyncIterator[Rollout]:
         yield rollout(0)
+        await asyncio.sleep(0.01)
         raise OSError("disk")
 
     answers: list[Answer] = []
@@ -340,7 +355,7 @@ def test_no_slots_at_all_are_refused() -> None:
         asyncio.run(convene([Scripted()], [], concurrency=0, on_answer=print))
     seat = Seat(Scripted(), rollouts(3), limit=0)
     with pytest.raises(UsageError, match="at least 1"):
-        asyncio.run(convene_seats([seat], concurrency=2, on_answer=print))
+        asyncio.run(seated([seat], 2, print))
 
 
 def test_a_real_panel_keeps_good_answers_and_abstentions_apart() -> None:
@@ -362,7 +377,7 @@ def test_a_real_panel_keeps_good_answers_and_abstentions_apart() -> None:
         async with ProviderServer(choose=choose) as server:
             endpoint = Endpoint("tiny", f"{server.url}/v1")
             calling = Calling(attempts=2, backoff=0.001)
-            panel = [Scripted("a"), OpenAIChat("b", endpoint, calling=calling)]
+            panel = [Scripted("a"), openai_reviewer("b", endpoint, calling=calling)]
             async with opened(panel) as sitting:
                 await convene(sitting, rollouts(12), concurrency=4, on_answer=answers.append)
         return answers, server
@@ -377,5 +392,6 @@ def test_a_real_panel_keeps_good_answers_and_abstentions_apart() -> None:
         "r0005": AbstentionKind.UNAVAILABLE,
         "r0007": AbstentionKind.TRUNCATED,
     }
-    assert len(server.requests) == 13
+    # One more attempt for the fault, one repair turn for the reply that broke off.
+    assert len(server.requests) == 14
     assert server.most_open <= 4

@@ -7,8 +7,8 @@ from dca.domain.labels import Label, LabelSet
 from dca.domain.review import Blame, Link, LinkKind, Soundness
 from dca.domain.spans import Span
 from reviewers.decode import decode_object
-from reviewers.parse import whole
 from reviewers.schema import Outcome
+from reviewers.values import whole
 from tests.replies import QUOTES, TEXT, form, quoted, read, refusals, reply, step, stretches
 
 
@@ -300,6 +300,11 @@ def test_repairs_with_one_reading_are_made(raw: str) -> None:
         (reply(step(1, 8, 9), step(2, 9, 8)), "no step can be placed: units 8 to 9"),
         (GOOD + reply(step(1, 5, 5)), "2 different answers"),
         ("{x} " * 200 + GOOD, "no JSON object"),
+        ("\0{{{", "no JSON object"),
+        ("{{", "no JSON object"),
+        ("{steps: [", "no JSON object"),
+        ('{"steps": [1, 2}', "no JSON object"),
+        ('{"steps": ' + "9" * 5000 + ", ", "no JSON object"),
     ],
 )
 def test_structural_damage_makes_the_reply_invalid(raw: str, why: str) -> None:
@@ -309,7 +314,9 @@ def test_structural_damage_makes_the_reply_invalid(raw: str, why: str) -> None:
 
 @pytest.mark.parametrize("stop", [1, 12, 40, len(GOOD) // 2, len(GOOD) - 1])
 def test_a_reply_that_ends_inside_its_object_is_truncated(stop: int) -> None:
-    for raw in (GOOD[:stop], f"```json\n{GOOD[:stop]}"):
+    cut = GOOD[:stop]
+    comma = '{"links": [1,], ' + cut[1:]
+    for raw in (cut, f"```json\n{cut}", f"By \\frac{{1}}{{2}}: {cut}", comma):
         with pytest.raises(ReplyTruncated):
             read(raw)
 

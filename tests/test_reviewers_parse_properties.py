@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dca.domain.errors import ReviewError
+from dca.domain.errors import ReplyInvalid, ReplyTruncated, ReviewError
 from dca.domain.labels import CONTRIBUTION_V1
 from dca.domain.review import LinkKind, Soundness
 from dca.domain.spans import Span
+from reviewers.decode import decode_object
 from reviewers.parse import parse_reply, unit_span
 from reviewers.schema import Outcome, ReplyForm, ReplyProtocol
 from reviewers.units import cut_units
@@ -64,6 +65,12 @@ json_values = st.recursive(
     ),
     max_leaves=12,
 )
+plain_values = st.recursive(
+    st.sampled_from([None, True, False, 1, -2.5, 1e-9, 1e30])
+    | st.text('a"\\{}[]:,\n\ud83dé', max_size=5),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('b"{', max_size=3), inner),
+    max_leaves=8,
+)
 numbers = st.integers(-1, 8) | json_values
 steps = st.fixed_dictionaries(
     {},
@@ -95,6 +102,17 @@ replies = st.fixed_dictionaries(
 forms = st.builds(
     form, st.sampled_from([*ReplyProtocol]), st.sampled_from([*Outcome]), st.just(CONTRIBUTION_V1)
 )
+
+
+@given(plain_values, st.booleans())
+def test_every_beginning_of_a_json_object_is_a_truncated_reply(value, escaped) -> None:
+    whole = json.dumps({"x": value}, ensure_ascii=escaped)
+
+    for stop in range(1, len(whole)):
+        with pytest.raises(ReplyTruncated):
+            decode_object(whole[:stop])
+    with pytest.raises(ReplyInvalid):
+        decode_object(whole)
 
 
 def check(raw: str, text: str, asked: ReplyForm) -> None:

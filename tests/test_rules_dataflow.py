@@ -225,6 +225,33 @@ def test_the_answer_may_be_calculated_where_it_is_stated():
     assert marked(text, found)[-1] == ("The answer is 16 - 7 = 9.", "decisive")
 
 
+def test_a_clause_that_restates_the_problem_is_parted_from_the_calculation_after_it():
+    text = (
+        "She eats three and bakes with four, so she uses 3 + 4 = 7 eggs.\n"
+        "There are 16 eggs and she uses 7, so she sells 16 - 7 = 9.\nA: 9"
+    )
+
+    found = read_dataflow(rollout(text, reward=1.0))
+
+    assert marked(text, found) == [
+        ("She eats three and bakes with four,", "setup"),
+        ("so she uses 3 + 4 = 7 eggs.", "contributing"),
+        ("There are 16 eggs and she uses 7,", "setup"),
+        ("so she sells 16 - 7 = 9.", "decisive"),
+        ("A: 9", "idle"),
+    ]
+    assert found.links == (Link(1, 3, LinkKind.USES),)
+
+
+def test_what_everybody_knows_needs_no_source():
+    known = "There are 7 days in a week, so she sells 9 * 7 = 63.\nA: 63"
+    guess = "Maybe there are 17 ducks, so she sells 9 * 17 = 153.\nA: 153"
+    problem = "She sells 9 eggs a day."
+
+    assert read_dataflow(rollout(known, problem=problem)).soundness is Soundness.SOUND
+    assert read_dataflow(rollout(guess, problem=problem)).soundness is Soundness.UNSURE
+
+
 def test_the_class_reads_the_same():
     item = rollout("3 + 4 = 7.\nA: 7")
 

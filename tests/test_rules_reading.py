@@ -47,6 +47,17 @@ def test_a_sentence_that_ends_in_a_number_still_ends():
     assert texts(text, sentences(text)) == ["He has 12.", "She has 7."]
 
 
+def test_a_dash_parts_clauses_but_not_a_difference():
+    text = "He has 12 pens – a lot, and 12 – 5 = 7 – or $7 – $5 – $(2 + 1) more."
+
+    assert texts(text, clauses(text, Span(0, len(text)))) == [
+        "He has 12 pens –",
+        "a lot,",
+        "and 12 – 5 = 7 –",
+        "or $7 – $5 – $(2 + 1) more.",
+    ]
+
+
 def test_an_endless_line_is_cut_at_spaces_and_where_there_are_none_in_the_middle():
     spaced, solid = "ab " * 1500, "x" * 4500
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dca.domain.spans import Span
-from training.spans import NO_SPAN, byte_edges, map_spans, overlaps, span_of_token
+from training.spans import NO_SPAN, byte_edges, map_spans, span_of_token
 
 
 def tokens(*widths: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,20 +71,6 @@ def test_every_token_of_a_split_character_belongs_to_its_span() -> None:
     spans = [Span(0, 1), Span(1, 2), Span(2, 3)]
 
     assert map_spans(spans, byte_edges(text), start_T, stop_T).tolist() == [0, 1, 1, 2]
-    assert overlaps(Span(1, 2), byte_edges(text), start_T, stop_T).tolist() == [
-        False,
-        True,
-        True,
-        False,
-    ]
-
-
-def test_tokens_that_only_touch_a_span_do_not_overlap_it() -> None:
-    start_T, stop_T = np.array([0, 2, 4, 4]), np.array([2, 4, 4, 6])
-
-    found = overlaps(Span(2, 5), byte_edges("abcdef"), start_T, stop_T)
-
-    assert found.tolist() == [False, True, False, True]
 
 
 @given(

@@ -57,7 +57,7 @@ def test_two_processes_that_open_an_empty_store_and_add_the_same_neither_fail_no
     assert rows["reviewers"] == 2
 
 
-def test_after_kill_9_every_rollout_has_its_review_and_the_job_still_says_running(
+def test_after_kill_9_every_rollout_has_its_review_and_the_job_is_seen_to_be_lost(
     store_url, start_writer
 ):
     writer = start_writer(store_url, "0", "forever")
@@ -80,6 +80,6 @@ def test_after_kill_9_every_rollout_has_its_review_and_the_job_still_says_runnin
     assert len(stored) >= 21
     assert stored == [rollout(number) for number in range(len(stored))]
     assert {key: len(found) for key, found in reviews.items()} == {item.id: 1 for item in stored}
-    assert (job.status, job.pid, job.finished) == ("running", writer.pid, None)
+    assert (job.status, job.pid, job.finished) == ("lost", writer.pid, None)
     assert job.done == answers.reviews == len(stored)
     assert (again.new, again.unchanged, count) == (5, len(stored), len(stored) + 5)

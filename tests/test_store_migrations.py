@@ -27,8 +27,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -49,12 +49,12 @@ def downgrade():
 
 @pytest.fixture
 def next_revision(tmp_path):
-    """Write a second revision, which rebuilds the table that all others point to."""
+    """Write a revision after the last, which rebuilds the table that all others point to."""
 
     def write(last="pass"):
         folder = tmp_path / "100% next"
         folder.mkdir()
-        (folder / "next.py").write_text(NEXT.format(last=last))
+        (folder / "next.py").write_text(NEXT.format(last=last, head=schema.HEAD))
         return [folder]
 
     return write
@@ -125,14 +125,14 @@ def test_data_survives_an_upgrade_and_the_way_back(store_engine, next_revision):
     folders = next_revision()
 
     with schema.migration(store_engine, folders) as config:
-        command.upgrade(config, "0002")
+        command.upgrade(config, "9999")
     with store_engine.connect() as connection:
         found = connection.execute(text("SELECT language, reference FROM rollouts ORDER BY id"))
         assert [tuple(row) for row in found] == [("en", None), ("en", "4")]
         assert connection.scalar(text("SELECT count(*) FROM reviews")) == 2
-        assert schema.revision(connection) == "0002"
+        assert schema.revision(connection) == "9999"
     with schema.migration(store_engine, folders) as config:
-        command.downgrade(config, "0001")
+        command.downgrade(config, schema.HEAD)
 
     assert held(store_engine) == before
     schema.check(store_engine)
@@ -162,7 +162,7 @@ def test_a_migration_that_fails_half_way_leaves_everything_as_it_was(store_engin
 
     def migrate():
         with schema.migration(store_engine, folders) as config:
-            command.upgrade(config, "0002")
+            command.upgrade(config, "9999")
 
     with pytest.raises(ZeroDivisionError):
         migrate()
@@ -182,7 +182,7 @@ def test_a_migration_that_orphans_rows_is_undone_on_sqlite(tmp_path, next_revisi
 
     def migrate():
         with schema.migration(engine, folders) as config:
-            command.upgrade(config, "0002")
+            command.upgrade(config, "9999")
 
     with pytest.raises(StoreError, match=r"leaves rows of '.*' that point nowhere"):
         migrate()

@@ -1,11 +1,12 @@
 import contextlib
+from array import array
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dca.domain.errors import SelectionError
-from dca.domain.rollout import Message
+from dca.domain.rollout import Message, Tokens
 from store.engine import transaction
 from store.rollouts import add_rollouts, count_rollouts, iter_rollouts
 from store.selection import RewardBound, Selection, parse_where
@@ -36,6 +37,8 @@ from tests.store_examples import rollout
             "reward:>=0.5 reward:<=.75",
             Selection(rewards=(RewardBound(">=", 0.5), RewardBound("<=", 0.75))),
         ),
+        ("ids:exact", Selection(token_ids=("exact",))),
+        ("ids:none ids:approximate", Selection(token_ids=("none", "approximate"))),
         ("reward:>1e-3", Selection(rewards=(RewardBound(">", 0.001),))),
         (
             "-wait -task:a -model:b",
@@ -71,6 +74,9 @@ def test_terms_are_read_as_the_grammar_says(where, wanted):
         ("reward:high", "'reward:high': wanted reward:1"),
         ("reward:<nan", "'reward:<nan': wanted"),
         ("reward:=>1", "'reward:=>1': wanted"),
+        ("ids:", "'ids:': wanted ids:exact, ids:approximate or ids:none"),
+        ("ids:sampled", "'ids:sampled': wanted ids:exact"),
+        ("-ids:none", "'-ids:none': ids cannot be excluded"),
         ("-step:120", "'-step:120': step cannot be excluded"),
         ("-reward:1", "'-reward:1': reward cannot be excluded"),
         ("-group:g", "'-group:g': group cannot be excluded"),
@@ -85,7 +91,7 @@ def test_a_term_that_cannot_be_read_is_named_with_what_is_allowed(where, said):
         parse_where(where)
 
     assert said in str(caught.value)
-    assert "task, model, group, id, step, reward" in str(caught.value.hint)
+    assert "task, model, group, id, step, reward, ids" in str(caught.value.hint)
 
 
 def test_every_bad_term_is_named():
@@ -120,8 +126,24 @@ def test_a_negative_limit_or_sample_is_refused():
 
 
 EXAMPLES = [
-    rollout(0, task="sums", model="a", step=100, reward=0.0, completion="Wait, carry the ONE."),
-    rollout(1, task="sums", model="b", step=120, reward=0.5, completion=r"100% of \frac{1}{2}_x"),
+    rollout(
+        0,
+        task="sums",
+        model="a",
+        step=100,
+        reward=0.0,
+        completion="Wait, carry the ONE.",
+        tokens=Tokens(array("i", [1]), exact=True),
+    ),
+    rollout(
+        1,
+        task="sums",
+        model="b",
+        step=120,
+        reward=0.5,
+        completion=r"100% of \frac{1}{2}_x",
+        tokens=Tokens(array("i", [1]), exact=False),
+    ),
     rollout(2, task="logic", model="a", step=200, reward=1.0, completion='He said "so".'),
     rollout(3, task="", model="", step=None, reward=None, completion="1000 of _"),
     rollout(
@@ -159,6 +181,10 @@ MEANINGS = {
     "reward:<1": [0, 1, 4],
     "reward:>=0.5": [1, 2],
     "reward:>-1 reward:<=0.5": [0, 1],
+    "ids:exact": [0],
+    "ids:approximate": [1],
+    "ids:none": [2, 3, 4],
+    "ids:exact ids:none -task:logic": [0, 3],
     "CARRY": [0, 4],
     "carry one": [0],
     "-carry": [1, 2, 3],

@@ -1,28 +1,17 @@
-import json
-import sys
+"""Alignment of token ids to the text that they spell."""
+
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
-from dca.domain.errors import MissingExtra, TokenError, UsageError
+from dca.domain.errors import TokenError
 from dca.domain.rollout import Message
+from tests.tokenizer_examples import CORPUS, FAST, MODELS
 from training.tokens import Pieces, TokenMap, Utf8Bytes, align, identity, split_identity
-from training.vocabulary import FastTokenizer, load_tokenizer
 
-CORPUS = [
-    "The bakery sold 12 + 30 = 42 loaves, so the answer is 42.",
-    "Wait, that is wrong: 7 * 8 = 56, not 54. Let me check again.",
-    "世界は広い。三加四等于七。 한국어 문장도 있다.",
-    "שלום עולם، مرحبا بالعالم",
-    "cafe\u0301 naïve Ångström 😀👩‍👩‍👧 \\frac{1}{2}",
-]
-UNKNOWN = "<unk>"
 HARD = [
     "plain",
     " leading and trailing ",
@@ -35,70 +24,6 @@ HARD = [
     "tabs\t\tand\r\nlines\n\n",
     "a" * 300,
 ]
-
-
-def byte_level() -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|end|>", "<|pad|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS * 3, trainer)
-    tokenizer.add_tokens([AddedToken("<think>", special=False)])
-    return tokenizer
-
-
-def spaced() -> tokenizers.Tokenizer:
-    """SentencePiece style as Llama's: ▁ for spaces, <0xE2> for bytes, one space stripped."""
-    tokenizer = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
-        initial_alphabet=[],
-        limit_alphabet=60,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([text.replace(" ", "▁") for text in CORPUS * 3], trainer)
-    return lose_specials(tokenizer, "<0x")
-
-
-def metaspace() -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=["</s>"], unk_token=UNKNOWN, show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS * 3, trainer)
-    return tokenizer
-
-
-def lose_specials(tokenizer: tokenizers.Tokenizer, prefix: str) -> tokenizers.Tokenizer:
-    """Keep tokens in the model but not among the added ones, as SentencePiece exports do."""
-    spec = json.loads(tokenizer.to_str())
-    spec["added_tokens"] = [t for t in spec["added_tokens"] if not t["content"].startswith(prefix)]
-    return tokenizers.Tokenizer.from_str(json.dumps(spec))
-
-
-BUILDERS = {"byte-level": byte_level, "spaced": spaced, "metaspace": metaspace}
-MODELS = {name: build() for name, build in BUILDERS.items()}
-FAST = {name: FastTokenizer(name, model.to_str().encode()) for name, model in MODELS.items()}
 
 
 def check(token_map: TokenMap, completion: str, count: int) -> None:
@@ -248,173 +173,12 @@ def test_an_added_token_that_is_not_special_is_always_spelled() -> None:
     assert token_map.offsets[-1].tolist() == [9, 9]
 
 
-def test_the_normaliser_of_a_byte_level_vocabulary_does_not_change_a_completion() -> None:
-    tokenizer = FAST["byte-level"]
-    decomposed = "e\u0301"
-
-    assert MODELS["byte-level"].decode(tokenizer.encode(decomposed).tolist()) == decomposed
-    prompt = tokenizer.encode_prompt([Message("user", decomposed)])
-    assert "é" in MODELS["byte-level"].decode(prompt.tolist())
-
-
-def test_ids_outside_the_vocabulary_are_refused() -> None:
-    tokenizer = FAST["byte-level"]
-    beyond = MODELS["byte-level"].get_vocab_size()
-
-    for wrong in (-1, beyond, 10**6):
-        with pytest.raises(TokenError, match=f"token 1: id {wrong} is not in the vocabulary"):
-            tokenizer.pieces([0, wrong])
-
-
-def test_a_vocabulary_with_a_hole_refuses_the_missing_id(tmp_path) -> None:
-    spec = json.loads(MODELS["byte-level"].to_str())
-    last = spec["added_tokens"][-1]
-    last["id"] += 5
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(spec))
-
-    tokenizer = FastTokenizer.load(path)
-
-    assert bytes(tokenizer.pieces([last["id"]]).data) == b"<think>"
-    with pytest.raises(TokenError, match="not in the vocabulary"):
-        tokenizer.pieces([last["id"] - 1])
-
-
-def test_the_digest_is_that_of_what_ids_spell(tmp_path) -> None:
-    model = MODELS["byte-level"]
-    (tmp_path / "one").mkdir()
-    model.save(str(tmp_path / "one" / "tokenizer.json"))
-    again = FastTokenizer.load(tmp_path / "one")
-    padded = tokenizers.Tokenizer.from_str(model.to_str())
-    padded.enable_padding()
-    with_padding = FastTokenizer("two", padded.to_str().encode())
-    more = tokenizers.Tokenizer.from_str(model.to_str())
-    more.add_tokens(["<extra>"])
-
-    assert again.name == "one"
-    assert again.digest == with_padding.digest == FAST["byte-level"].digest
-    assert FastTokenizer("three", more.to_str().encode()).digest != again.digest
-    assert len({tokenizer.digest for tokenizer in [*FAST.values(), Utf8Bytes()]}) == 4
-
-
 def test_an_identity_is_name_and_digest() -> None:
     tokenizer = Utf8Bytes()
 
     assert split_identity(identity(tokenizer)) == ("utf8-bytes", tokenizer.digest)
     assert split_identity("org/Model@v2@abc") == ("org/Model@v2", "abc")
     assert split_identity("bare") == ("bare", "")
-
-
-def test_tokenizers_are_loaded_by_name_or_path(tmp_path) -> None:
-    MODELS["metaspace"].save(str(tmp_path / "tokenizer.json"))
-
-    assert isinstance(load_tokenizer("utf8-bytes"), Utf8Bytes)
-    assert load_tokenizer(str(tmp_path)).digest == FAST["metaspace"].digest
-    with pytest.raises(UsageError, match=r"no tokenizer\.json"):
-        load_tokenizer(str(tmp_path / "none"))
-
-
-@pytest.mark.parametrize("decoder", [None, decoders.WordPiece()])
-def test_a_vocabulary_that_is_not_byte_exact_is_refused(decoder) -> None:
-    model = tokenizers.Tokenizer(models.WordPiece({UNKNOWN: 0}, unk_token=UNKNOWN))
-    if decoder is not None:
-        model.decoder = decoder
-
-    with pytest.raises(TokenError, match="cannot be mapped to bytes"):
-        FastTokenizer("word-piece", model.to_str().encode()).pieces([0])
-
-
-def chat_folder(tmp_path: Path, config: dict[str, object], template: str = "") -> FastTokenizer:
-    MODELS["byte-level"].save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    if template:
-        (tmp_path / "chat_template.jinja").write_text(template)
-    return FastTokenizer.load(tmp_path)
-
-
-TEMPLATE = (
-    "{%- for m in messages %}{% generation %}{{ m.role }}|{{ m.content }}{{ eos_token }}"
-    "{% endgeneration %}\n{% endfor %}{% if add_generation_prompt %}assistant|{% endif %}"
-)
-RENDERED = "user|2+2?<|end|>\nassistant|"
-
-
-@pytest.mark.parametrize(
-    ("config", "file"),
-    [
-        ({"eos_token": "<|end|>", "chat_template": TEMPLATE}, ""),
-        ({"eos_token": {"content": "<|end|>"}, "chat_template": "unused"}, TEMPLATE),
-        (
-            {
-                "eos_token": "<|end|>",
-                "chat_template": [
-                    {"name": "tool_use", "template": "no"},
-                    {"name": "default", "template": TEMPLATE},
-                ],
-            },
-            "",
-        ),
-    ],
-)
-def test_prompts_are_rendered_with_the_chat_template(tmp_path, config, file) -> None:
-    tokenizer = chat_folder(tmp_path, config, file)
-
-    ids = tokenizer.encode_prompt([Message("user", "2+2?")])
-
-    assert MODELS["byte-level"].decode(ids.tolist(), skip_special_tokens=False) == RENDERED
-    assert MODELS["byte-level"].token_to_id("<|end|>") in ids.tolist()
-
-
-def test_without_a_chat_template_prompts_are_rendered_plainly(tmp_path) -> None:
-    tokenizer = chat_folder(tmp_path, {"chat_template": [{"name": "rag", "template": "x"}]})
-
-    ids = tokenizer.encode_prompt([Message("user", "hi")])
-
-    assert MODELS["byte-level"].decode(ids.tolist()) == "user: hi\n\nassistant: "
-
-
-@pytest.mark.parametrize(
-    ("template", "problem"),
-    [
-        ("{{ raise_exception('no user turn') }}", "no user turn"),
-        ("{% if %}", "the chat template is broken"),
-        ("{{ ''.__class__.__mro__ }}", "unsafe"),
-    ],
-)
-def test_a_chat_template_that_fails_is_an_error_of_the_tokens(tmp_path, template, problem) -> None:
-    tokenizer = chat_folder(tmp_path, {"chat_template": template})
-
-    with pytest.raises(TokenError, match=problem):
-        tokenizer.encode_prompt([Message("user", "hi")])
-
-
-def test_a_chat_template_may_write_json_without_html_escapes(tmp_path) -> None:
-    tokenizer = chat_folder(tmp_path, {"chat_template": "{{ messages[0].content | tojson }}"})
-
-    ids = tokenizer.encode_prompt([Message("user", "<é>")])
-
-    assert MODELS["byte-level"].decode(ids.tolist()) == '"<é>"'
-
-
-@pytest.mark.parametrize("package", ["jinja2", "tokenizers"])
-def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package) -> None:
-    tokenizer = chat_folder(tmp_path, {"chat_template": TEMPLATE})
-    monkeypatch.setitem(sys.modules, package, None)  # as Python marks a package as missing
-
-    with pytest.raises(MissingExtra, match=package) as caught:
-        tokenizer.encode_prompt([Message("user", "hi")])
-    assert "[train]" in str(caught.value.hint)
-
-
-def test_an_added_token_with_a_space_is_spelled_as_it_reads() -> None:
-    model = tokenizers.Tokenizer.from_str(MODELS["byte-level"].to_str())
-    model.add_tokens(["<two words>"])
-
-    ids = [model.token_to_id("<two words>")]
-
-    assert model.decode(ids) == "<two words>"
-    tokenizer = FastTokenizer("more", model.to_str().encode())
-    assert bytes(tokenizer.pieces(ids).data) == b"<two words>"
 
 
 def test_the_codec_handler_is_for_decoding_only() -> None:

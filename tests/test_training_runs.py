@@ -184,6 +184,56 @@ def test_mixed_precision_can_be_asked_for(config) -> None:
     assert report.final["ratio_mean"] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_every_setting_reaches_the_trainer(config, bf16) -> None:
+    train(
+        dataclasses.replace(
+            config,
+            batch=2,
+            accumulation=3,
+            steps=1,
+            epochs=2.0,
+            learning_rate=2e-3,
+            schedule="cosine",
+            warmup=4,
+            weight_decay=0.25,
+            max_grad_norm=0.5,
+            bf16=bf16,
+            seed=7,
+            save_every=1,
+            log_every=5,
+        )
+    )
+
+    file = config.output / "checkpoint-1" / "training_args.bin"
+    given = torch.load(file, weights_only=False)  # written by this very test
+    assert {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+        "max_steps": 1,
+        "num_train_epochs": 2.0,
+        "learning_rate": 2e-3,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 4,
+        "weight_decay": 0.25,
+        "max_grad_norm": 0.5,
+        "bf16": bf16,
+        "seed": 7,
+        "save_steps": 1,
+        "logging_steps": 5,
+    }.items() <= given.to_dict().items()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_recomputed_activations_reach_the_trainer(config, asked) -> None:
+    train(dataclasses.replace(config, gradient_checkpointing=asked, steps=1, save_every=1))
+
+    file = config.output / "checkpoint-1" / "training_args.bin"
+    given = torch.load(file, weights_only=False)  # written by this very test
+    names = ("activation_checkpointing", "gradient_checkpointing")
+    assert [getattr(given, name) for name in names if hasattr(given, name)][:1] == [asked]
+
+
 RUN = """
 import sys
 from pathlib import Path
@@ -273,6 +323,23 @@ def test_two_processes_make_the_run_of_one(config, folder, tmp_path) -> None:
     for ours, theirs in zip(first, second, strict=True):
         for name in ("loss", "ratio_mean", "kl_behaviour", "credit_share", "entropy", "grad_norm"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-4)
+
+
+def test_imitation_leaves_out_tokens_whose_advantage_is_zero_or_negative(
+    folder, rows, tmp_path
+) -> None:
+    def spread(row: NeutralRow, head: float, tail: float) -> NeutralRow:
+        advantage = np.full(len(row), tail, np.float32)
+        advantage[:2] = head
+        return dataclasses.replace(row, advantage=advantage)
+
+    mixed = [spread(rows[0], 0.5, 0.0), spread(rows[1], 0.0, -1.0), spread(rows[2], 0.0, 0.25)]
+
+    config = configured(folder, mixed, tmp_path, objective="sft", steps=1)
+    prepared = train(config).prepared
+
+    assert (prepared.kept, prepared.dropped) == (2, {"no token with credit": 1})
+    assert prepared.loss_tokens == 2 + len(rows[2]) - 2
 
 
 def test_many_rows_are_prepared_in_batches(folder, rows, tmp_path, monkeypatch) -> None:

@@ -52,7 +52,10 @@ def prepare(config: TrainConfig, path: Path, *, tokenizer_sha: str, vocabulary: 
     """Write the examples of ``config.rows`` to ``path`` (Arrow) and say what became of the rows.
 
     Which tokens are in the loss: sampled ones that the credit mask keeps; for ``sft`` only those
-    with a positive advantage. A row without such a token is left out, which changes no loss.
+    with a positive advantage, because imitation has no sign: it makes every token likelier, which
+    is what credit asks for there alone. So the sign decides, not whether the outcome is a success
+    (an export ``--to sft`` holds successes only). A row without such a token is left out, which
+    changes no loss.
 
     Args:
         config: files, objective and limits.

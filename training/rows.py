@@ -141,7 +141,8 @@ def checked(rows: Iterable[NeutralRow]) -> Iterator[NeutralRow]:
                     number,
                     f"provenance.{name}",
                     f"is {other!r}, the rows before it have {one!r}",
-                    "export each consensus version, label set and tokenizer to a file of its own",
+                    "export each consensus version, label set and tokenizer to a file of its own; "
+                    "--where ids:exact and --where ids:none part sampled ids from texts",
                 )
         yield row
 

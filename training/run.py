@@ -25,7 +25,8 @@ class TrainConfig:
     output: Path
     """Folder for the trained model, its checkpoints and ``metrics.jsonl``."""
     objective: Literal["clipped", "sft"] = "clipped"
-    """``clipped`` importance ratio on the credit, or weighted imitation of the successes."""
+    """``clipped`` importance ratio on the credit; ``sft`` weighted imitation where the
+    advantage is positive."""
     epochs: float = 1.0
     """Passes over the rows, > 0; ``steps`` wins."""
     steps: int | None = None

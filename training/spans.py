@@ -7,7 +7,7 @@ when it meets several, to the one that holds most of its bytes, a tie going to t
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from dca.domain.spans import Span
@@ -90,14 +90,3 @@ def map_spans(
     start_N = edges[np.array([span.start for span in spans], dtype=np.int64)]
     stop_N = edges[np.array([span.stop for span in spans], dtype=np.int64)]
     return span_of_token(token_start_T, token_stop_T, start_N, stop_N)
-
-
-def overlaps(
-    span: Span,
-    edges: Int64[np.ndarray, " P"],
-    token_start_T: Int[np.ndarray, " T"],
-    token_stop_T: Int[np.ndarray, " T"],
-) -> Bool[np.ndarray, " T"]:
-    """Return True for the tokens that share a byte with ``span``."""
-    start, stop = edges[span.start], edges[span.stop]
-    return (token_start_T < stop) & (token_stop_T > start) & (token_stop_T > token_start_T)

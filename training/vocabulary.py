@@ -7,11 +7,11 @@ disguise, and SentencePiece style, whose ``▁`` is a space and whose ``<0xE2>``
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 _SPACE_MARK = "▁"
+_Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)]
+"""An id; tables have a row for each up to the largest, and no vocabulary comes near the limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,17 +82,26 @@ class FastTokenizer:
         """Read a model folder, or a ``tokenizer.json`` itself.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: there is no such file, or the chat template beside it cannot be read.
         """
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             raise UsageError(f"{path}: no tokenizer.json", hint="give the folder of a model")
-        return cls(file.resolve().parent.name, file.read_bytes(), load_chat_template(file.parent))
+        try:
+            chat = load_chat_template(file.parent)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _broken(f"the chat template in {file.parent}", error) from error
+        return cls(file.resolve().parent.name, file.read_bytes(), chat)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """What every id spells; built on first use."""
-        return _vocabulary(self._spec, self.name)
+        """What every id spells; built on first use.
+
+        Raises:
+            UsageError: the content is that of no ``tokenizer.json``.
+            TokenError: its ids cannot be mapped to bytes.
+        """
+        return _vocabulary(self._read, self.name)
 
     @property
     def digest(self) -> str:
@@ -114,6 +125,13 @@ class FastTokenizer:
         return self.vocabulary.pieces(np.asarray(ids, np.int64))
 
     @cached_property
+    def _read(self) -> "_Spec":
+        try:
+            return msgspec.json.decode(self._spec, type=_Spec)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _broken(f"tokenizer {self.name!r}", error) from error
+
+    @cached_property
     def _model(self) -> "tokenizers.Tokenizer":
         try:
             import tokenizers  # noqa: PLC0415 - comes with the train extra
@@ -122,12 +140,15 @@ class FastTokenizer:
                 "encoding with tokenizer.json needs the package tokenizers",
                 hint="pip install '.[train]' in the project's folder",
             ) from error
-        return tokenizers.Tokenizer.from_buffer(self._spec)
+        try:
+            return tokenizers.Tokenizer.from_buffer(self._spec)
+        except ValueError as error:
+            raise _broken(f"tokenizer {self.name!r}", error) from error
 
     @cached_property
     def _literal(self) -> "tokenizers.Tokenizer":
         model = copy.deepcopy(self._model)
-        if _is_byte_level(_decoders(msgspec.json.decode(self._spec)["decoder"])):
+        if _is_byte_level(_decoders(self._read.decoder)):
             model.normalizer = None
         return model
 
@@ -137,8 +158,16 @@ def load_tokenizer(name: str) -> Tokenizer:
     return Utf8Bytes() if name == Utf8Bytes.name else FastTokenizer.load(Path(name))
 
 
-def _vocabulary(spec: bytes, name: str) -> Vocabulary:
-    content = msgspec.json.decode(spec, type=_Spec)
+def _broken(what: str, error: Exception) -> UsageError:
+    """Return the error for a file of a tokenizer that cannot be used."""
+    return UsageError(
+        f"{what} cannot be read: {error}",
+        hint="save the model again with tokenizer.save_pretrained, or download it anew, and give "
+        "its folder",
+    )
+
+
+def _vocabulary(content: "_Spec", name: str) -> Vocabulary:
     decoders = _decoders(content.decoder)
     spell = _speller(decoders, name)
     words = content.words()
@@ -155,26 +184,34 @@ def _vocabulary(spec: bytes, name: str) -> Vocabulary:
         special[token.id] = token.special
     starts = np.cumsum(np.maximum(lengths, 0)) - np.maximum(lengths, 0)
     data = np.frombuffer(b"".join(parts), np.uint8)
-    strips = any(item["type"] in {"Metaspace", "Strip"} for item in decoders)
+    strips = any(item.type in {"Metaspace", "Strip"} for item in decoders)
     digest = hashlib.sha256(lengths.astype("<i8").tobytes() + data.tobytes()).hexdigest()
     return Vocabulary(data, starts, lengths, special, fallback, strips, digest[:ID_DIGITS])
 
 
 class _Added(msgspec.Struct):
-    id: int
+    id: _Id
     content: str
     special: bool = False
 
 
 class _Model(msgspec.Struct):
-    vocab: dict[str, int] | list[tuple[str, float]]
+    vocab: dict[str, _Id] | list[tuple[str, float]]
+
+
+class _Decoder(msgspec.Struct):
+    type: str
+    decoders: list["_Decoder"] = []
+    """Of a ``Sequence``."""
+    pattern: object = None
+    """Of a ``Replace``."""
 
 
 class _Spec(msgspec.Struct):
     """The parts of ``tokenizer.json`` that say what ids spell."""
 
     model: _Model
-    decoder: dict[str, Any] | None = None
+    decoder: _Decoder | None = None
     added_tokens: list[_Added] = []
 
     def words(self) -> dict[int, str]:
@@ -187,22 +224,22 @@ class _Spec(msgspec.Struct):
         return words | {token.id: token.content for token in self.added_tokens}
 
 
-def _decoders(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def _decoders(decoder: _Decoder | None) -> list[_Decoder]:
     """Return the decoders of a sequence, or the one."""
     if decoder is None:
         return []
-    if decoder["type"] == "Sequence":
-        return [item for part in decoder["decoders"] for item in _decoders(part)]
+    if decoder.type == "Sequence":
+        return [item for part in decoder.decoders for item in _decoders(part)]
     return [decoder]
 
 
-def _is_byte_level(decoders: list[Mapping[str, Any]]) -> bool:
-    return any(item["type"] == "ByteLevel" for item in decoders)
+def _is_byte_level(decoders: list[_Decoder]) -> bool:
+    return any(item.type == "ByteLevel" for item in decoders)
 
 
-def _speller(decoders: list[Mapping[str, Any]], name: str) -> Callable[[str], tuple[bytes, bool]]:
+def _speller(decoders: list[_Decoder], name: str) -> Callable[[str], tuple[bytes, bool]]:
     """Return the function from a token's text to its bytes and whether it is a lone byte."""
-    kinds = {item["type"] for item in decoders}
+    kinds = {item.type for item in decoders}
     if "ByteLevel" in kinds:
         return _spell_byte_level
     spaced = "Metaspace" in kinds or any(_turns_mark_to_space(item) for item in decoders)
@@ -214,9 +251,8 @@ def _speller(decoders: list[Mapping[str, Any]], name: str) -> Callable[[str], tu
     return partial(_spell_spaced, fallback="ByteFallback" in kinds)
 
 
-def _turns_mark_to_space(decoder: Mapping[str, Any]) -> bool:
-    is_replace = decoder["type"] == "Replace"
-    return is_replace and decoder["pattern"] == {"String": _SPACE_MARK}
+def _turns_mark_to_space(decoder: _Decoder) -> bool:
+    return decoder.type == "Replace" and decoder.pattern == {"String": _SPACE_MARK}
 
 
 def _spell_byte_level(word: str) -> tuple[bytes, bool]:

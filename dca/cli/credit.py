@@ -13,13 +13,19 @@ from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.domain.errors import NothingSelected
-from dca.pipeline.credit import CreditResult, MethodResult, assign_store
+from dca.pipeline.credit import CreditOptions, CreditResult, MethodResult, assign_store
+from dca.pipeline.group_credit import NOT_SPELLED
 from training.vocabulary import load_tokenizer
 
 PANEL = "Parts of deliberative"
 NO_REWARD = "no reward"
+OTHER_IDS = (
+    "give the --tokenizer MODEL_DIR that they were sampled with, or --retokenize to set stored "
+    "ids aside and credit the text"
+)
 HINTS = {
-    "needs a tokenizer": "give --tokenizer MODEL_DIR",
+    "needs a tokenizer": f"its ids have no offsets: {OTHER_IDS}",
+    NOT_SPELLED: OTHER_IDS,
     "needs consensus": "run `dca consensus`",
     NO_REWARD: "import again with --map reward=COLUMN, or with --verify and a truth column",
 }
@@ -39,8 +45,12 @@ def credit(
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", metavar="NAME", help="For rollouts without token ids"),
+        typer.Option("--tokenizer", metavar="NAME", help="For rollouts without ids or offsets"),
     ] = None,
+    retokenize: Annotated[
+        bool,
+        typer.Option("--retokenize", help="Set stored ids aside: ids_exact = false, SFT only"),
+    ] = False,
     success: Annotated[
         Literal["conserve", "mask", "uniform"] | None,
         typer.Option("--success", help="Where its advantage goes", rich_help_panel=PANEL),
@@ -95,7 +105,12 @@ def credit(
         }
     )
     config = loaded.config
-    settings = config.credit.model_dump(exclude={"methods"})
+    options = CreditOptions(
+        config.credit.model_dump(exclude={"methods"}),
+        version,
+        config.project.success_at,
+        retokenize,
+    )
     name = config.project.tokenizer
     with opened(loaded) as engine:
         result = assign_store(
@@ -103,8 +118,7 @@ def credit(
             config.credit.methods,
             Choice(where, ids, limit, sample).selection(run, engine),
             labels=config.label_set,
-            settings=settings,
-            consensus=version,
+            options=options,
             tokenizer=load_tokenizer(name) if name else None,
             progress=run.listener,
         )

@@ -15,10 +15,18 @@ from dca.cli.run import PARTIAL, Run
 from dca.cli.terminal import one_line
 from dca.config.sources import shown
 from dca.domain.consensus import Figure, Status
+from dca.domain.errors import UsageError
 from dca.pipeline.demo import DemoResult, DemoTraining
 from dca.pipeline.demo import demo as run_demo
 
 BANNER = "The panel is four rules that read the text, not language models."
+NOT_HERE = {
+    "store": "it makes a store of its own in the folder of --out; `dca import FILE --store URL`, "
+    "then `dca review`, `consensus`, `credit` and `export` work on yours",
+    "config": "it reads no configuration; `dca import FILE`, then `dca review`, `consensus`, "
+    "`credit` and `export` do",
+}
+"""Global flags that would have no effect to what does what they ask for."""
 SAMPLE = 160
 """Characters of a sample that are shown."""
 
@@ -43,9 +51,13 @@ def demo(
 
     Import, review by the offline panel, consensus, credit and export, for real. The panel is four
     rules that read the text, not language models. Each input has its own store in the folder of
-    --out, named after it; exports and model are replaced by the next demo.
+    --out, named after it and its content; exports and model are replaced by the next demo. So
+    --store is not for the demo, nor is --config: it reads no configuration.
     """
     run: Run = context.obj
+    for flag, instead in NOT_HERE.items():
+        if flag in run.given:
+            raise UsageError(f"the demo does not take --{flag}", hint=instead)
     run.note(BANNER)
     result = run_demo(
         file, out, train=train, steps=steps, seed=run.flags.seed, progress=run.listener
@@ -93,6 +105,12 @@ def stages(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield "Consensus", f"{shares} of the text  {seconds['consensus']:.1f} s"
     alpha = version.agreement.get("alpha", Figure(None, reason="not measured"))
     yield "Agreement", f"alpha {figure_text(alpha)}"
+    if result.retokenized:
+        yield (
+            "Tokens",
+            f"{result.retokenized:,} rollouts bring token ids that the demo has no tokenizer for: "
+            f"all texts were tokenized again ({result.tokenizer}), ids_exact = false",
+        )
     for method in result.credited.methods:
         text = method.missing or f"{method.rollouts:,} rollouts, {method.tokens:,} tokens"
         events = f"  {counted(method.events)}" if method.events else ""

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -23,7 +23,7 @@ from rich.text import Text
 
 from dca.cli.flags import Display, Flags
 from dca.cli.terminal import is_dumb, one_line
-from dca.pipeline.progress import Progress, Silent
+from dca.pipeline.progress import Progress, ReviewerFigures, Silent
 
 PLAIN_SECONDS = 30.0
 """Seconds between two plain lines of one stage."""
@@ -76,6 +76,7 @@ class Lines:
         self._clock = clock
         self._lock = threading.Lock()
         self._stage: Stage | None = None
+        self._reviewers: tuple[ReviewerFigures, ...] = ()
         self._ended = threading.Event()
 
     def start(self, total: int | None, name: str) -> None:
@@ -93,6 +94,10 @@ class Lines:
             if self._stage is not None:
                 self._stage.done += n
                 self._stage.counts.update(counts)
+
+    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
+        """Keep the latest figures for the next line."""
+        self._reviewers = tuple(reviewers)
 
     def note(self, text: str) -> None:
         """Say a sentence at once."""
@@ -164,6 +169,7 @@ class Live:
         self._bars: Bars | None = None
         self._task = TaskID(0)
         self._counts: Counter[str] = Counter()
+        self._reviewers: tuple[ReviewerFigures, ...] = ()
         self._lock = threading.Lock()
 
     def start(self, total: int | None, name: str) -> None:
@@ -190,6 +196,10 @@ class Live:
             shown = " · ".join(f"{name} {count:,}" for name, count in self._counts.items())
         if self._bars is not None:
             self._bars.update(self._task, advance=n, counts=shown)
+
+    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
+        """Keep the latest figures."""
+        self._reviewers = tuple(reviewers)
 
     def note(self, text: str) -> None:
         """Say a sentence above the line."""

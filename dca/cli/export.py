@@ -52,6 +52,7 @@ def export(
             engine,
             ExportOrder(kind, out, method, file_format),
             labels=config.label_set,
+            success_at=config.project.success_at,
             selection=Choice(where, ids, limit, sample).selection(run, engine),
             tokenizer=load_tokenizer(name) if name else None,
             progress=run.listener,

@@ -30,6 +30,7 @@ from training.vocabulary import load_tokenizer
 
 EXCERPT = 200
 """Characters of a sample's texts that are shown."""
+MISPLACED = "{:,} without their offsets, which do not fit the text: give --tokenizer to dca credit"
 SHOWN_REJECTS = 3
 """Reasons of rejects that a preview shows."""
 
@@ -48,7 +49,13 @@ def import_(
         ),
     ] = None,
     mapping: Annotated[
-        str, typer.Option("--map", metavar="FACT=COLUMN,...", help="prompt=question,reward=score")
+        str,
+        typer.Option(
+            "--map",
+            metavar="FACT=COLUMN,...",
+            help="prompt=question,reward=score; in a TRL file with several reward functions"
+            " reward=accuracy_reward names the outcome, which else is their sum",
+        ),
     ] = "",
     verify: Annotated[
         str | None,
@@ -77,9 +84,14 @@ def import_(
 ) -> None:
     """Bring rollouts into the store; the format is detected.
 
-    Plain JSONL, CSV and Parquet, chat JSONL, TRL completions, verl dumps and verifiers results,
-    also compressed with gz or zst. Importing twice changes nothing. What cannot be imported goes
-    to the rejects file with line and reason, and the exit code is 3.
+    Plain JSONL, JSON arrays, CSV and Parquet, chat JSONL, TRL completions, verl dumps and
+    verifiers results, also compressed with gz or zst. Importing twice changes nothing. What cannot
+    be imported goes to the rejects file with line and reason, and the exit code is 3; a rejects
+    file that is there already stays, and the new one gets a number.
+
+    An id column names one record within its group and model: the same id with another text is
+    rejected, also when it was imported earlier. Without ids, a text that comes twice in one file
+    was sampled twice; a copy of it in another file is unchanged.
     """
     run: Run = context.obj
     loaded = run.load({("project", "tokenizer"): ("--tokenizer", tokenizer)})
@@ -240,6 +252,8 @@ def finish(run: Run, result: ImportResult) -> None:
             console.print(Text(f"verified {outcome.value}: {count:,}"))
         if result.approximate:
             console.print(Text(f"{result.approximate:,} with approximate token ids"))
+        if result.misplaced:
+            console.print(Text(MISPLACED.format(result.misplaced)), soft_wrap=True)
 
     code = PARTIAL if result.rejected else 0
     run.done({"dry_run": False, **asdict(result)}, text, exit_code=code)

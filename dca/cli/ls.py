@@ -23,7 +23,7 @@ from store.selection import Selection
 
 HEADS = ("id", "task", "step", "reward", "chars", "reviews", "agreed", "disputed", "model")
 RIGHT = (2, 3, 4, 5, 6, 7)
-_KEYED = re.compile(r"(task|model|group|id|step|reward)(<=|>=|<|>|=)=?(\S+)")
+_KEYED = re.compile(r"(task|model|group|ids?|step|reward)(<=|>=|<|>|=)=?(\S+)")
 SHORT_ID = 12
 """Digits of an id on a terminal; any start that is unique finds a rollout."""
 

@@ -14,7 +14,7 @@ from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
-from dca.pipeline.panels import build_panel, check_panel
+from dca.pipeline.panels import build_panel, shortage
 from dca.pipeline.review import ReviewerResult, ReviewResult, review_store
 
 HEADS = ("reviewer", "reviewed", "stored before", "pending", "tokens in", "out", "abstained")
@@ -52,7 +52,10 @@ def review(
     )
     settings = loaded.config.review
     reviewers = build_panel(loaded.config, settings.panel)
-    check_panel(reviewers, loaded.config.consensus.params())
+    lacks = shortage(reviewers, loaded.config.consensus.params())
+    if lacks is not None:
+        # Reviews are kept and other reviewers may join them, so this is no reason to refuse.
+        run.note(f"warning: {lacks.reason}; {lacks.hint}")
     with opened(loaded) as engine, draining(run) as stop:
         result = review_store(
             engine,

@@ -22,7 +22,7 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="TERMS",
-        help="task:x model:m group:g id:7f3a step:120..200 reward:<1 words -word",
+        help="task:x model:m group:g id:7f3a step:120..200 reward:<1 ids:exact words -word",
         rich_help_panel=PANEL,
     ),
 ]

@@ -13,6 +13,7 @@ from dca.cli.sheet_text import print_sheet
 from dca.cli.stores import opened
 from dca.domain.consensus import Status
 from dca.domain.errors import NothingSelected
+from dca.pipeline.label_sets import labels_to_show
 from dca.pipeline.sheet import read_sheet
 
 ORDER = (Status.DISPUTED, Status.THIN, Status.UNCOVERED, Status.AGREED)
@@ -43,8 +44,8 @@ def show(
     loaded = run.load()
     with opened(loaded) as engine:
         sheet = read_sheet(engine, rollout, loaded.config.project.labels, version_id=version)
-    name = sheet.version.label_set if sheet.version else loaded.config.project.labels
-    labels = loaded.config.labels.get(name)
+        name = sheet.version.label_set if sheet.version else loaded.config.project.labels
+        labels = labels_to_show(engine, name, loaded.config.labels.get(name))
     rows = choose(sheet_rows(sheet, labels, every_reason=step is not None), step, contested)
     if markdown and not run.flags.json:
         sys.stdout.write(sheet_markdown(sheet, rows, labels))

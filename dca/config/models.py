@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from dca.config.reviewers import OFFLINE_RULES, ReviewerConfig, RulesReviewer, Table, Word
 from dca.domain.consensus import ConsensusParams
 from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet
+from dca.domain.rollout import SUCCESS_AT
 
 OFFLINE = "offline"
 """The panel that exists without configuration: the four rules."""
@@ -34,6 +35,8 @@ class Project(Table):
     no token ids."""
     labels: Word = CONTRIBUTION_V1.name
     """The label set in use: the built-in one, or the ``set`` of some ``[[labels]]``."""
+    success_at: Annotated[float, Field(allow_inf_nan=False)] = SUCCESS_AT
+    """Smallest reward of a success, for reviewers, veto, imitation and counts alike."""
 
 
 class LabelEntry(Table):

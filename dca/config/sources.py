@@ -14,7 +14,12 @@ from dca.domain.errors import ConfigError
 
 FILE_NAME = "dca.toml"
 DOTENV_NAME = ".env"
-SHORT_NAMES = {"DCA_STORE": "store", "DCA_TOKENIZER": "tokenizer", "DCA_LABELS": "labels"}
+SHORT_NAMES = {
+    "DCA_STORE": "store",
+    "DCA_TOKENIZER": "tokenizer",
+    "DCA_LABELS": "labels",
+    "DCA_SUCCESS_AT": "success_at",
+}
 """Keys of ``[project]`` have the short names that people type most."""
 ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
@@ -115,8 +120,8 @@ def from_environment(
 ) -> Source:
     """Make a source of the ``DCA_*`` variables that name settings.
 
-    ``DCA_STORE``, ``DCA_TOKENIZER`` and ``DCA_LABELS`` are ``[project]``'s; the others are
-    ``DCA_<TABLE>_<KEY>``. Numbers and booleans are written as in TOML, lists with commas.
+    Those in ``SHORT_NAMES`` are ``[project]``'s; the others are ``DCA_<TABLE>_<KEY>``. Numbers
+    and booleans are written as in TOML, lists with commas.
 
     Raises:
         ConfigError: A variable with the prefix of a table names none of its keys.

@@ -17,6 +17,7 @@
     │   ├── ReplyTruncated       the answer was cut by a length limit
     │   └── ReplyInvalid         the answer does not fit the schema
     ├── CredentialError          a key is missing or was refused                        exit 7
+    ├── BudgetSpent              a cap of the run leaves no room for one more request     exit 4
     ├── PromptError              a prompt file with missing, unknown or unused slots    exit 2
     ├── TokenError               token ids that do not spell the completion             exit 2
     ├── CreditError              a group or a setting that an assigner cannot use       exit 2
@@ -132,6 +133,21 @@ class CredentialError(DcaError):
     """A key is missing or was refused."""
 
     exit_code = 7
+
+
+class BudgetSpent(DcaError):
+    """A cap of the run leaves no room for one more request.
+
+    Attributes:
+        cap: ``dollars`` or ``tokens``.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, cap: str, hint: str | None = None) -> None:
+        """Keep which cap it is."""
+        super().__init__(message, hint=hint)
+        self.cap = cap
 
 
 class PromptError(DcaError):

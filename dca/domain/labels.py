@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dca.domain.rollout import content_id
+
 MAX_LABELS = 8
 """More labels than this cannot be told apart by reviewers, letters or colours."""
 
@@ -26,7 +28,7 @@ class LabelSet:
     """The labels that one panel may use, in the order of their codes."""
 
     name: str
-    """Stored with every review; changing a label means a new name."""
+    """Stored with every review; changing a label in any field means a new name."""
     labels: tuple[Label, ...]
     """1 to 8 labels; a label's position is its integer code in arrays and neutral rows."""
 
@@ -65,6 +67,19 @@ class LabelSet:
         """The label keys in the order of their codes."""
         return tuple(label.key for label in self.labels)
 
+    @property
+    def digest(self) -> str:
+        """Digest of what the name stands for: each label in all its fields, in order.
+
+        Descriptions count: reviewers are asked with them, and the prompt's digest covers the
+        prompt file alone.
+        """
+        # Adding 0.0 makes 1 and -0.0 the same values as 1.0 and 0.0.
+        return content_id(
+            "labels",
+            [[item.key, item.letter, item.value + 0.0, item.description] for item in self],
+        )
+
     def code(self, key: str) -> int:
         """Return the integer code of ``key``; raise ``KeyError`` when it is not in the set."""
         for code, label in enumerate(self.labels):
@@ -75,6 +90,23 @@ class LabelSet:
     def __getitem__(self, key: str) -> Label:
         """Return the label named ``key``; raise ``KeyError`` when it is not in the set."""
         return self.labels[self.code(key)]
+
+
+def differences(kept: LabelSet, given: LabelSet) -> tuple[str, ...]:
+    """Return what ``given`` changes in ``kept``, one clause each; empty when nothing."""
+    found = [f"label {key!r} is gone" for key in kept.keys if key not in given]
+    found += [f"label {key!r} is new" for key in given.keys if key not in kept]
+    shared = [key for key in kept.keys if key in given]
+    if shared != [key for key in given.keys if key in kept]:
+        found.append(f"the order is {', '.join(given.keys)}, was {', '.join(kept.keys)}")
+    for before, after in ((kept[key], given[key]) for key in shared):
+        if after.value != before.value:
+            found.append(f"{after.key!r} has value {after.value}, had {before.value}")
+        if after.letter != before.letter:
+            found.append(f"{after.key!r} has letter {after.letter}, had {before.letter}")
+        if after.description != before.description:
+            found.append(f"{after.key!r} has another description")
+    return tuple(found)
 
 
 CONTRIBUTION_V1 = LabelSet(

@@ -133,9 +133,13 @@ class Usage:
     """Including reasoning tokens."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
-    """Input tokens served from the provider's cache."""
+    """Input tokens served from the provider's cache; part of ``input_tokens``."""
     seconds: float | None = None
     """Wall time of the call."""
+    cache_write_tokens: int | None = None
+    """Input tokens written to the provider's cache; part of ``input_tokens``."""
+    dollars: float | None = None
+    """What it cost, by the price known at the time; ``None`` where no price was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +185,7 @@ class Abstention:
     """Kept even when the reply was useless, because it was billed."""
     raw: str = ""
     """The reply as it came, ``""`` when there was none."""
+
+
+Answer = Review | Abstention
+"""What one reviewer said of one rollout, or why it could not."""

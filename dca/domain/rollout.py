@@ -10,6 +10,8 @@ from dca.domain.spans import Span
 
 ID_DIGITS = 20
 """Hexadecimal digits of an id: 80 bits, one collision expected beyond 10^11 rollouts."""
+SUCCESS_AT = 0.5
+"""Smallest reward of a success, unless a project sets another."""
 _CANONICAL = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
@@ -111,7 +113,8 @@ class Rollout:
     tokens: Tokens | None = None
     """Token ids and behaviour log-probabilities, when the source had them."""
     meta: Mapping[str, object] = field(default_factory=dict[str, object])
-    """Every other column of the source, JSON values only."""
+    """Every other column of the source, JSON values only; ``source_id`` and ``source_group`` are
+    the source's own names of the rollout and its group."""
 
     def __post_init__(self) -> None:
         """Refuse an empty completion and marks outside it."""
@@ -128,6 +131,27 @@ class Rollout:
         """The text of the last user turn, else of the last turn, else ``""``."""
         users = [message.content for message in self.prompt if message.role == "user"]
         return (users or [message.content for message in self.prompt] or [""])[-1]
+
+    @property
+    def source_key(self) -> str | None:
+        """Content hash of the source's own id; ``None`` for a rollout without one.
+
+        The id counts within its group and model: dumps that number their records anew have the
+        same ids for other records.
+        """
+        source_id = self.meta.get("source_id")
+        if not isinstance(source_id, str):
+            return None
+        return content_id("source", source_id, self.group_id, self.model)
+
+
+def succeeded(reward: float | None, at: float = SUCCESS_AT) -> bool | None:
+    """Tell whether an outcome is a success: a reward of at least ``at``; ``None``: not known.
+
+    The only definition: reviewers are asked by it, rules read by it, the veto, the export for
+    imitation and every count of successes use it. It says nothing of the sign of an advantage.
+    """
+    return None if reward is None else reward >= at
 
 
 def content_id(*parts: object) -> str:

@@ -1,6 +1,7 @@
 """From a draft to a rollout: limits, ids, marks and token arrays checked."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -18,14 +19,17 @@ from dca.formats.fields import (
     truth_value,
 )
 from dca.formats.marks import THINK_TAGS, answer_span, think_span
+from dca.formats.places import fitted
 
 MAX_CHARS = 2_000_000
 """Default limit of a prompt's and of a completion's length, in code points."""
+MISPLACED = "offsets_left_out"
+"""Key in ``Rollout.meta`` of the reason why the source's offsets are not stored."""
 
 
 @dataclass(slots=True)
 class Builder:
-    """Makes the rollouts of one import; remembers what it has seen, about 100 bytes a rollout."""
+    """Makes the rollouts of one source; remembers what it has seen, about 100 bytes a rollout."""
 
     think_tags: tuple[str, str] = THINK_TAGS
     max_chars: int = MAX_CHARS
@@ -33,31 +37,37 @@ class Builder:
     """Task of rollouts whose source names none."""
     model: str = ""
     """Model of rollouts whose source names none."""
+    misplaced: int = 0
+    """Rollouts whose offsets did not fit their text and were left out."""
     _occurrences: dict[str, int] = field(default_factory=dict[str, int])
     _named: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def build(self, draft: Draft) -> Rollout | None:
-        """Return the rollout of a draft; ``None`` when this import already had the same record.
+        """Return the rollout of a draft; ``None`` when this source already had the same record.
 
-        Only records with an id of their own can be the same: two samples without ids that read
-        the same are two rollouts, told apart by their occurrence.
+        Only records with an id of their own can be the same: two samples of one source without
+        ids that read the same are two rollouts, told apart by their occurrence. Occurrences are
+        counted within one source, so that a copy of it, or a file that holds some of its records
+        again, gives the same rollouts, in the same import or in a later one.
 
         Raises:
-            BadRecord: The draft is no rollout, or its id was used with other content.
+            BadRecord: The draft is no rollout, or its id was used with other content in its
+                group.
         """
         draft.task = draft.task or self.task
         draft.model = draft.model or self.model
         _check(draft, self.max_chars)
         rollout = _rollout(draft, self.think_tags)
-        if draft.source_id:
-            return None if self._repeats(draft, rollout.id) else rollout
+        self.misplaced += MISPLACED in rollout.meta
+        key = rollout.source_key
+        if key is not None:
+            return None if self._repeats(key, draft, rollout.id) else rollout
         seen = self._occurrences.get(rollout.id, 0)
         self._occurrences[rollout.id] = seen + 1
         return rollout if seen == 0 else replace(rollout, id=_id(draft, rollout.group_id, seen))
 
-    def _repeats(self, draft: Draft, rollout: str) -> bool:
+    def _repeats(self, key: str, draft: Draft, rollout: str) -> bool:
         """Tell whether this id came before with the same content; refuse other content."""
-        key = content_id(draft.source_id, draft.task, draft.model, draft.step)
         content = f"{rollout} {draft.reward} {draft.truth}"
         digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
         known = self._named.get(key)
@@ -117,9 +127,8 @@ def _group(draft: Draft) -> str:
 
 def _rollout(draft: Draft, tags: tuple[str, str]) -> Rollout:
     group = _group(draft)
-    meta = cast(dict[str, object], json_value(draft.meta))
-    named = {"source_id": draft.source_id, "source_group": draft.group}
-    meta.update({key: name for key, name in named.items() if name})
+    tokens, fault = _tokens(draft)
+    named = {"source_id": draft.source_id, "source_group": draft.group, MISPLACED: fault}
     return Rollout(
         id=_id(draft, group, 0),
         group_id=group,
@@ -134,15 +143,23 @@ def _rollout(draft: Draft, tags: tuple[str, str]) -> Rollout:
         model=draft.model,
         step=draft.step,
         sampling=draft.sampling,
-        tokens=_tokens(draft),
-        meta=meta,
+        tokens=tokens,
+        meta=_meta(draft, named),
     )
 
 
-def _tokens(draft: Draft) -> Tokens | None:
+def _meta(draft: Draft, named: Mapping[str, str]) -> dict[str, object]:
+    """Return the source's other columns and our own; theirs of the same name are renamed."""
+    meta = cast(dict[str, object], json_value(draft.meta))
+    theirs = {f"source.{key}" if key in named else key: value for key, value in meta.items()}
+    return {**theirs, **{key: value for key, value in named.items() if value}}
+
+
+def _tokens(draft: Draft) -> tuple[Tokens | None, str]:
+    """Return the tokens, and why their offsets were left out (``""`` when they were not)."""
     columns = draft.columns
     if "token_ids" not in columns:
-        return None
+        return None, ""
     ids = token_ids("token_ids", columns["token_ids"])
     if not ids:
         raise BadRecord("token_ids is empty")
@@ -150,13 +167,17 @@ def _tokens(draft: Draft) -> Tokens | None:
     logprobs = columns.get("logprobs")
     places = columns.get("offsets")
     try:
-        return Tokens(
+        tokens = Tokens(
             ids=ids,
             exact=truth_value("ids_exact", columns.get("ids_exact", True)),
             tokenizer=label("tokenizer", columns.get("tokenizer", "")),
             prompt_ids=None if given is None else token_ids("prompt_ids", given),
-            offsets=None if places is None else offsets("offsets", places, len(draft.completion)),
+            offsets=None if places is None else offsets("offsets", places),
             logprobs=None if logprobs is None else log_probabilities("logprobs", logprobs),
         )
     except ValueError as error:
         raise BadRecord(str(error)) from error
+    if tokens.offsets is None:
+        return tokens, ""
+    found, fault = fitted(tokens.offsets, draft.completion)
+    return replace(tokens, offsets=found), fault

@@ -1,4 +1,4 @@
-"""``dataset-card.md``: what an export holds, where it came from and what to beware of."""
+"""``tokens.parquet.card.md``: what an export holds, where it came from and what to beware of."""
 
 import json
 from collections.abc import Mapping

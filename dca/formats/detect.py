@@ -74,19 +74,19 @@ def _raw_rows(source: Source) -> Iterator[Row | Reject]:
 
 
 def renamed(fields: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, object]:
-    """Return the fields under the names that they are mapped to.
+    """Return the fields under the names that they are mapped to, in the order that they had.
 
     A column that already has such a name, but is not the one mapped to it, keeps its value as
     ``source.NAME``.
     """
-    used = set(mapping.values())
-    rest = {
-        f"source.{name}" if name in mapping else name: value
-        for name, value in fields.items()
-        if name not in used
-    }
-    facts = {fact: fields[column] for fact, column in mapping.items() if column in fields}
-    return {**facts, **rest}
+    facts: dict[str, list[str]] = {}
+    for fact, column in mapping.items():
+        facts.setdefault(column, []).append(fact)
+    found: dict[str, object] = {}
+    for name, value in fields.items():
+        unused = f"source.{name}" if name in mapping else name
+        found.update(dict.fromkeys(facts.get(name, [unused]), value))
+    return found
 
 
 def check_mapping(mapping: Mapping[str, str]) -> None:
@@ -130,16 +130,16 @@ def detect(
     again = chain(head, rows)
     if not usable:
         return None, again
-    sample = Sample(source, tuple(usable))
-    _check_columns(sample, mapping or {})
+    sample = Sample(source, tuple(usable), mapping or {})
+    _check_columns(sample)
     rejects = tuple(row for row in head if isinstance(row, Reject))
     chosen, reason = _choose(sample, forced, rejects)
     reader = chosen.reader(sample, options or ReadOptions())
     return Detected(source, chosen, reason, sample, rejects, reader), again
 
 
-def _check_columns(sample: Sample, mapping: Mapping[str, str]) -> None:
-    for fact, column in mapping.items():
+def _check_columns(sample: Sample) -> None:
+    for fact, column in sample.mapped.items():
         if fact not in sample.columns:
             raise FormatError(
                 f"{sample.source.name}: --map {fact}={column}: no column {column!r}",

@@ -96,6 +96,11 @@ def take(fields: Fields, *names: str) -> object:
     return None
 
 
+def take_fact(fields: Fields, sample: Sample, fact: str, *names: str) -> object:
+    """Remove and return a fact: the column that the user mapped to it, else as ``take``."""
+    return take(fields, *((fact,) if fact in sample.mapped else names))
+
+
 def take_common(draft: Draft, fields: Fields) -> Draft:
     """Fill in the columns that mean the same in every format; the rest becomes ``meta``."""
     draft.sampling = take_sampling(fields, draft.sampling)

@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,9 +16,14 @@ from dca.formats.row import Reject
 
 @dataclass(slots=True)
 class RejectsFile:
-    """Writes rejects as JSON Lines; the file appears with the first one."""
+    """Writes rejects as JSON Lines; the file appears with the first one.
+
+    A file of that name, as an earlier import left it, stays: the new one gets a number,
+    ``import-rejects-2.jsonl``.
+    """
 
     path: Path
+    """The name that was asked for; with the first reject the name that the file has."""
     count: int = 0
     _stream: BinaryIO | None = field(default=None, repr=False)
 
@@ -29,7 +35,7 @@ class RejectsFile:
         """
         try:
             if self._stream is None:
-                self._stream = self.path.open("wb")
+                self.path, self._stream = _new_file(self.path)
             self._stream.write(reject_line(reject))
             self._stream.flush()
         except OSError as error:
@@ -45,14 +51,45 @@ class RejectsFile:
             self._stream.close()
 
 
+def _new_file(path: Path) -> tuple[Path, BinaryIO]:
+    """Open a file that was not there: ``path``, or its name with the first free number."""
+    for number in count(1):
+        name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        with suppress(FileExistsError):
+            return name, name.open("xb")
+    raise AssertionError  # pragma: no cover - numbers do not end
+
+
+def is_rejects(path: Path, wanted: Path) -> bool:
+    """Tell whether a file holds rejects, or will: ``wanted`` itself, or one of its numbers.
+
+    A numbered file counts only when it begins as a reject does, so that no rollouts are left out
+    because of a name.
+    """
+    if path.resolve() == wanted.resolve():
+        return True
+    stem, _, number = path.stem.rpartition("-")
+    if not (stem == wanted.stem and number.isdigit() and path.suffix == wanted.suffix):
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_START)) == _START
+    except OSError:
+        return False  # whoever reads it says why it cannot be read
+
+
 @contextmanager
 def rejects_file(path: Path) -> Generator[RejectsFile, None, None]:
-    """Give a rejects file; it replaces the file of an earlier import."""
+    """Give a rejects file under this name, or with a number when the name is taken."""
     file = RejectsFile(path)
     try:
         yield file
     finally:
         file.close()
+
+
+_START = b'{"source":'
+"""First bytes of ``reject_line``."""
 
 
 def reject_line(reject: Reject) -> bytes:

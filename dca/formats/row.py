@@ -1,7 +1,7 @@
 """Rows: what a file holds before anyone knows what it means, and rows that cannot be used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dca.formats.source import Source
 
@@ -11,7 +11,7 @@ class Row:
     """One record of a file."""
 
     line: int
-    """Line of a text file, row of a Parquet file; from 1."""
+    """Line of a text file, item of a JSON array, row of a Parquet file; from 1."""
     fields: Mapping[str, object]
     raw: bytes
     """The record as it came; for Parquet the row as JSON."""
@@ -23,7 +23,7 @@ class Reject:
 
     source: str
     line: int
-    """Line or row, from 1."""
+    """Line, item or row, from 1."""
     reason: str
     """One sentence."""
     raw: bytes
@@ -37,6 +37,8 @@ class Sample:
     source: Source
     rows: tuple[Row, ...]
     """The first usable rows, columns already renamed by ``--map``."""
+    mapped: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Fact to the source's own column, as the user mapped them."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dca.domain.errors import FormatError
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout, succeeded
 
 _turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
@@ -65,7 +65,7 @@ def sft_row(
     *,
     weight: float = 1.0,
     token_weights: Sequence[float] | None = None,
-    success: float = 1.0,
+    success_at: float = SUCCESS_AT,
 ) -> SftRow | None:
     """Return the row of a rollout; ``None`` for failures and for weight 0 (a veto).
 
@@ -73,12 +73,12 @@ def sft_row(
         rollout: What was sampled.
         weight: Weight of the whole rollout, >= 0.
         token_weights: Weight per stored completion token, each >= 0, length T.
-        success: Smallest reward of a success.
+        success_at: Smallest reward of a success.
 
     Raises:
         FormatError: A weight is negative, or the lengths of ids and weights differ.
     """
-    if rollout.reward is None or rollout.reward < success or weight == 0:
+    if rollout.reward is None or not succeeded(rollout.reward, success_at) or weight == 0:
         return None
     if weight < 0 or (token_weights is not None and min(token_weights, default=0.0) < 0):
         raise FormatError(f"rollout {rollout.id}: imitation takes no negative weights")

@@ -5,7 +5,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,14 @@ class Source:
         return ".tsv" in Path(self.name).suffixes
 
 
-def expand_sources(patterns: Sequence[str], *, leave_out: Path | None = None) -> list[Source]:
+def expand_sources(
+    patterns: Sequence[str], *, leave_out: Callable[[Path], bool] = lambda _: False
+) -> list[Source]:
     """Return every file that the patterns name, each once, in order.
 
     Args:
         patterns: Paths, globs (``**`` too), folders (searched to the bottom) and ``-``.
-        leave_out: A file that globs and folders do not pick up: the rejects file.
+        leave_out: Tells which files globs and folders do not pick up: the rejects files.
 
     Raises:
         FormatError: A pattern that names nothing, or a file whose kind cannot be told.
@@ -68,7 +70,7 @@ def expand_sources(patterns: Sequence[str], *, leave_out: Path | None = None) ->
     return list(sources.values())
 
 
-def _paths(pattern: str, leave_out: Path | None) -> list[Path]:
+def _paths(pattern: str, leave_out: Callable[[Path], bool]) -> list[Path]:
     path = Path(pattern)
     if path.is_file():
         return [path]
@@ -77,8 +79,7 @@ def _paths(pattern: str, leave_out: Path | None) -> list[Path]:
     else:
         names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - pathlib's refuses absolute ones
         found = [Path(name) for name in sorted(names)]
-    skip = leave_out.resolve() if leave_out is not None else None
-    files = [item for item in found if item.is_file() and item.resolve() != skip]
+    files = [item for item in found if item.is_file() and not leave_out(item)]
     if not files:
         raise FormatError(
             f"{pattern}: no such file", hint="Quote globs, and check the folder you run in."
@@ -100,7 +101,7 @@ def _kind(path: Path) -> Kind:
         head = stream.read(BUFFER).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith(b"{"):
+    if head.startswith((b"{", b"[")):
         return "jsonl"
     raise FormatError(
         f"{path}: neither its name nor its first bytes say what it holds",

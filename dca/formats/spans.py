@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -190,23 +190,3 @@ def write_spans(path: Path, rows: Iterable[SpanRow]) -> int:
     except OSError as error:
         raise FormatError(f"{path}: cannot be written: {error}") from error
     return count
-
-
-def read_spans(path: Path) -> Iterator[SpanRow]:
-    """Yield the rows of a file that ``write_spans`` wrote.
-
-    Raises:
-        FormatError: The file cannot be read, or a line is no such row.
-    """
-    decoder = msgspec.json.Decoder(SpanRow)
-    line = 0
-    try:
-        with path.open("rb") as stream:
-            for raw in stream:
-                line += 1
-                yield decoder.decode(raw)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = "Export the spans again; the file was changed or cut."
-        raise FormatError(f"{path}: line {line}: {error}", hint=hint) from error

@@ -2,7 +2,8 @@
 
 Columns, in this order: ``step``, ``prompt``, ``completion``, one per reward function, whatever
 reward functions logged beside, ``advantage``. There is no prompt id, so a group is one prompt of
-one step; prompts and completions are text or lists of messages.
+one step; prompts and completions are text or lists of messages. The outcome is the sum of the
+reward functions, unless ``--map reward=COLUMN`` names the column that it is.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from dca.formats.draft import (
     optional_truth,
     take,
     take_common,
+    take_fact,
 )
 from dca.formats.messages import prompt_turns
 from dca.formats.plain import ALIASES, completion_text
@@ -49,8 +51,13 @@ def reward_columns(sample: Sample) -> tuple[str, ...]:
     run = list(takewhile(numeric.__contains__, between))
     for length in range(len(run), 0, -1):
         if _explains(sample, run[:length]):
-            return tuple(run[:length])
-    return tuple(name for name in numeric if "reward" in name.lower()) or tuple(run)
+            return _with_outcome(sample, run[:length])
+    return _with_outcome(sample, [name for name in numeric if "reward" in name.lower()] or run)
+
+
+def _with_outcome(sample: Sample, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns with the one that ``--map`` makes the outcome, wherever that stands."""
+    return tuple(dict.fromkeys((*names, *(("reward",) if "reward" in sample.mapped else ()))))
 
 
 def _numeric(sample: Sample, name: str) -> bool:
@@ -89,7 +96,7 @@ def _proportional(pairs: Sequence[tuple[float, float]]) -> bool:
 
 
 def _reader(sample: Sample, options: ReadOptions) -> Reader:
-    names = reward_columns(sample)
+    names, chosen = reward_columns(sample), sample.mapped.get("reward")
 
     def read(fields: Fields) -> Draft:
         if fields.get("prompt") is None or fields.get("completion") is None:
@@ -97,15 +104,20 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
         prompt = prompt_turns("prompt", fields.pop("prompt"))
         given, completion = completion_text(fields.pop("completion"), options)
         found = {name: optional_number(name, fields.pop(name, None)) for name in names}
+        if chosen is not None:
+            # The outcome stays among the named rewards, under the source's own name.
+            found[chosen] = found.pop("reward", None)
         rewards = {name: value for name, value in found.items() if value is not None}
+        summed = sum(rewards.values()) if rewards else None
         draft = Draft(
             prompt=prompt + given,
             completion=completion,
             group_prompt=prompt,
+            group=optional_label("group", take_fact(fields, sample, "group")),
             task=optional_label("task", take(fields, "task")),
             model=optional_label("model", take(fields, "model")),
             step=optional_step(take(fields, "step")),
-            reward=sum(rewards.values()) if rewards else None,
+            reward=summed if chosen is None else found[chosen],
             rewards=rewards,
             truth=optional_truth(take(fields, *ALIASES["truth"])),
         )
@@ -116,15 +128,18 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
 
 def _facts(sample: Sample) -> dict[str, str]:
     named = first_columns(sample, {"truth": ALIASES["truth"], "task": ("task",)})
-    return {"reward": " + ".join(reward_columns(sample)), "group": "prompt and step", **named}
+    outcome = "reward" if "reward" in sample.mapped else " + ".join(reward_columns(sample))
+    group = "group" if "group" in sample.mapped else "prompt and step"
+    return {"reward": outcome, "group": group, **named}
 
 
 TRL = Format(
     "trl",
     _detect,
     _reader,
-    "The reward is the sum of the reward columns, TRL's default weights; special tokens were"
-    " dropped when the text was decoded, so token ids made from it are approximate.",
+    "The reward is the sum of the reward columns, TRL's default weights, unless --map names the"
+    " outcome, as in --map reward=accuracy_reward; special tokens were dropped when the text was"
+    " decoded, so token ids made from it are approximate.",
     needs=(("step",), ("prompt",), ("completion",), ("advantage",)),
     facts=_facts,
 )

@@ -23,12 +23,15 @@ from dca.formats.draft import (
     optional_truth,
     take,
     take_common,
+    take_fact,
     take_sampling,
 )
 from dca.formats.messages import prompt_turns
 from dca.formats.plain import completion_text
 from dca.formats.row import Sample
 from dca.formats.source import Source
+
+_GROUP = ("example_id", "id")
 
 
 def _detect(sample: Sample) -> str:
@@ -78,13 +81,13 @@ def _reader(sample: Sample, options: ReadOptions) -> Reader:
             prompt=prompt + given,
             completion=completion,
             group_prompt=prompt,
-            group=optional_label("example_id", take(fields, "example_id", "id")),
+            group=optional_label("example_id", take_fact(fields, sample, "group", *_GROUP)),
             task=optional_label("task", take(fields, "task")) or environment,
             model=optional_label("model", take(fields, "model")) or model,
             step=optional_step(take(fields, "step")),
             reward=optional_number("reward", take(fields, "reward")),
             rewards=_take_metrics(fields, metrics),
-            truth=optional_truth(take(fields, "answer")),
+            truth=optional_truth(take_fact(fields, sample, "truth", "answer")),
             sampling=drawn,
         )
         return take_common(draft, fields)
@@ -110,9 +113,9 @@ def _facts(sample: Sample) -> dict[str, str]:
         "reward": ("reward",),
         "truth": ("answer",),
         "task": ("task",),
-        "group": ("example_id", "id"),
+        "group": _GROUP,
     }
-    return first_columns(sample, names)
+    return first_columns(sample, names | {fact: (fact,) for fact in sample.mapped})
 
 
 VERIFIERS = Format(

@@ -5,6 +5,8 @@ from the completion are approximate. A group is one input of one step. Numbers i
 come from the reward function and are kept as named rewards.
 """
 
+from functools import partial
+
 from dca.domain.errors import BadRecord
 from dca.domain.rollout import Message
 from dca.formats.draft import (
@@ -20,6 +22,7 @@ from dca.formats.draft import (
     optional_truth,
     take,
     take_common,
+    take_fact,
 )
 from dca.formats.fields import text
 from dca.formats.row import Sample
@@ -34,10 +37,10 @@ def _detect(sample: Sample) -> str:
 
 
 def _reader(sample: Sample, options: ReadOptions) -> Reader:
-    return _read
+    return partial(_read, sample)
 
 
-def _read(fields: Fields) -> Draft:
+def _read(sample: Sample, fields: Fields) -> Draft:
     if fields.get("input") is None or fields.get("output") is None:
         raise BadRecord("input or output is missing")
     prompt = text("input", fields.pop("input"))
@@ -45,11 +48,12 @@ def _read(fields: Fields) -> Draft:
     draft = Draft(
         prompt=(Message("user", prompt),),
         completion=completion,
-        task=optional_label("data_source", take(fields, "data_source")),
+        group=optional_label("group", take_fact(fields, sample, "group")),
+        task=optional_label("data_source", take_fact(fields, sample, "task", "data_source")),
         model=optional_label("model", take(fields, "model")),
         step=optional_step(take(fields, "step")),
-        reward=optional_number("score", take(fields, "score")),
-        truth=optional_truth(take(fields, "gts")),
+        reward=optional_number("score", take_fact(fields, sample, "reward", "score")),
+        truth=optional_truth(take_fact(fields, sample, "truth", "gts")),
     )
     for name in [name for name, value in fields.items() if _is_reward(name, value)]:
         found = optional_number(name, fields.pop(name))
@@ -64,7 +68,8 @@ def _is_reward(name: str, value: object) -> bool:
 
 def _facts(sample: Sample) -> dict[str, str]:
     names = {"reward": ("score",), "truth": ("gts",), "task": ("data_source",)}
-    return {"group": "input and step", **first_columns(sample, names)}
+    mapped = {fact: (fact,) for fact in sample.mapped}
+    return {"group": "input and step", **first_columns(sample, names | mapped)}
 
 
 VERL = Format(

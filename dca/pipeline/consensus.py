@@ -19,6 +19,7 @@ from dca.domain.errors import ConfigError, NothingSelected
 from dca.domain.labels import LabelSet
 from dca.domain.review import Review
 from dca.domain.rollout import Rollout
+from dca.pipeline.label_sets import keep_label_sets
 from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.review import top_reasons
 from reviewers.protocol import Reviewer
@@ -67,7 +68,8 @@ def settle_store(
 
     Raises:
         NothingSelected: No rollout is selected, or none of them has a review of this panel.
-        ConfigError: The reviewers use different label sets, or ``unmarked`` is not a label.
+        ConfigError: The reviewers use different label sets, ``unmarked`` is not a label, or the
+            store uses the name of the set for another one.
     """
     params, progress = params or ConsensusParams(), progress or Silent()
     labels = _one_label_set(panel, params)
@@ -75,6 +77,7 @@ def settle_store(
         total = count_rollouts(session, selection)
         if not total:
             raise NothingSelected("no rollout is selected", hint="see dca ls")
+        keep_label_sets(session, (reviewer.labels for reviewer in panel))
         add_reviewers(session, [reviewer.info for reviewer in panel])
         bench = seat([reviewer.info for reviewer in panel], params)
         draft = _draft(panel, bench, labels, params)

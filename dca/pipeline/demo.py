@@ -6,34 +6,33 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from importlib.resources import as_file, files
 from pathlib import Path
-from sys import float_info
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from dca.domain.consensus import Status
-from dca.domain.errors import FormatError, MissingExtra, NothingSelected
+from dca.domain.errors import MissingExtra
 from dca.domain.labels import CONTRIBUTION_V1
-from dca.formats.detect import MAP_HINT
 from dca.pipeline.consensus import ConsensusResult, settle_store
-from dca.pipeline.credit import CreditResult, assign_store
-from dca.pipeline.export import ExportOrder, ExportResult, export_store
-from dca.pipeline.importing import (
-    ImportOptions,
-    ImportResult,
-    Prepared,
-    import_rollouts,
-    prepare_import,
+from dca.pipeline.credit import CreditOptions, CreditResult, assign_store
+from dca.pipeline.demo_input import (
+    BUNDLED,
+    check_rewards,
+    demo_source,
+    prepare_demo,
+    store_name,
+    unusable_ids,
 )
+from dca.pipeline.export import ExportOrder, ExportResult, export_store
+from dca.pipeline.importing import ImportOptions, ImportResult, import_rollouts
 from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.review import ReviewResult, review_store
 from reviewers.rules import offline_panel
 from store.engine import open_store, transaction
 from store.listing import RolloutLine, list_rollouts
-from store.rollouts import count_rollouts, iter_rollouts
-from store.selection import RewardBound, Selection
+from store.rollouts import iter_rollouts
+from store.selection import Selection
 from training.credit.assigners import ASSIGNERS
 from training.tokens import Tokenizer, Utf8Bytes
 from training.vocabulary import FastTokenizer
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 3
 """Prompts that the trained model answers."""
-BUNDLED = "dca"
-"""Name of the store of the bundled rollouts, without its suffix."""
 LOOKED_AT = 200
 """Rollouts among which the most disputed one is looked for."""
 
@@ -82,6 +79,9 @@ class DemoResult:
     exported: tuple[ExportResult, ...] = ()
     tokenizer: str = ""
     """Name of the tokenizer."""
+    retokenized: int = 0
+    """Rollouts whose stored ids were set aside because they cannot be used here; when there are
+    any, every row has ids made from the text."""
     training: DemoTraining | None = None
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall time by stage."""
@@ -103,11 +103,12 @@ def demo(
     """Do the whole job and leave everything in the folder ``out``.
 
     No key, no network, no GPU: the panel is four rules, not language models. Each input has a
-    store of its own, named after it, in which running it again continues and nothing doubles; the
-    exports and the model are replaced.
+    store of its own, named after it and its content, in which running it again continues and
+    nothing doubles; the exports and the model are replaced.
 
     Args:
-        file: Rollouts in any format that ``dca import`` reads; the bundled ones when ``None``.
+        file: Rollouts in any format that ``dca import`` reads, also a folder or ``-`` for standard
+            input; the bundled ones when ``None``.
         out: Folder for store, exports and model.
         train: Also train a tiny model made from a config, with a tokenizer learnt from the texts.
         steps: Optimizer steps of that training.
@@ -122,10 +123,11 @@ def demo(
     progress = progress or Silent()
     if train:
         _check_train()
-    store, clock = out / f"{store_name(file)}.db", _Clock()
-    options = ImportOptions(rejects=out / "import-rejects.jsonl")
-    with _source(file) as path:
-        prepared = _prepare(path, options)
+    clock, options = _Clock(), ImportOptions(rejects=out / "import-rejects.jsonl")
+    with demo_source(file) as path:
+        prepared = prepare_demo(path, options)
+        name = BUNDLED if file is None else store_name(path, prepared.sources)
+        store = out / f"{name}.db"
         out.mkdir(parents=True, exist_ok=True)
         engine = open_store(str(store))
         try:
@@ -134,7 +136,7 @@ def demo(
             bare = DemoResult(file is None, store, imported, seconds=clock.seconds)
             if imported.rejected and not imported.new + imported.unchanged:
                 return bare
-            _check_rewards(engine, imported)
+            check_rewards(engine, imported)
             return _work(engine, bare, clock, _Wish(out, train, steps, seed, progress))
         finally:
             engine.dispose()
@@ -160,12 +162,14 @@ def _work(engine: Engine, bare: DemoResult, clock: "_Clock", wish: _Wish) -> Dem
         settled = settle_store(engine, panel, everything, progress=progress, seed=wish.seed)
     with clock.of("tokenizer"):
         tokenizer = _build(engine, wish.out / "tiny", wish.seed) if wish.train else Utf8Bytes()
+        retokenized = unusable_ids(engine, tokenizer, only=wish.train)
     with clock.of("credit"):
         credited = assign_store(
             engine,
             tuple(ASSIGNERS),
             everything,
             labels=CONTRIBUTION_V1,
+            options=CreditOptions(retokenize=bool(retokenized)),
             tokenizer=tokenizer,
             progress=progress,
         )
@@ -187,49 +191,11 @@ def _work(engine: Engine, bare: DemoResult, clock: "_Clock", wish: _Wish) -> Dem
         credited=credited,
         exported=exported,
         tokenizer=tokenizer.name,
+        retokenized=retokenized,
         training=training,
         replaced=tuple(item.path for item in exported if item.path in before),
         example=_most_disputed(engine),
     )
-
-
-def store_name(file: Path | None) -> str:
-    """Return the name of an input's store: the file's own up to its first dot."""
-    if file is None:
-        return BUNDLED
-    stem = file.name.split(".")[0] or "rollouts"
-    return f"{stem}-file" if stem == BUNDLED else stem
-
-
-def _prepare(path: Path, options: ImportOptions) -> Prepared:
-    """Look at the input; the demo has no ``--map``, so that hint names the command that has."""
-    try:
-        return prepare_import([str(path)], options)
-    except FormatError as error:
-        if error.hint != MAP_HINT:
-            raise
-        hint = (
-            "The demo takes no --map: bring the file into a store with "
-            "`dca import FILE --map prompt=COLUMN,completion=COLUMN,reward=COLUMN`."
-        )
-        raise FormatError(str(error), hint=hint) from error
-
-
-def _check_rewards(engine: Engine, imported: ImportResult) -> None:
-    """Raise ``NothingSelected`` when there is no rollout or none has a reward."""
-    with transaction(engine) as session:
-        total = count_rollouts(session, Selection())
-        bounds = (RewardBound(">=", -float_info.max),)
-        known = count_rollouts(session, Selection(rewards=bounds))
-    if not total:
-        raise NothingSelected("the file holds no rollout")
-    if not known:
-        rejects = f"; rejected {imported.rejected}, see {imported.rejects_path}"
-        raise NothingSelected(
-            f"no rollout has a reward{rejects if imported.rejected else ''}",
-            hint="Import again with `dca import FILE --map reward=COLUMN`, or with --verify and a "
-            "truth column.",
-        )
 
 
 def _most_disputed(engine: Engine) -> str:
@@ -255,16 +221,6 @@ class _Clock:
         started = time.monotonic()
         yield
         self.seconds[stage] = time.monotonic() - started
-
-
-@contextmanager
-def _source(file: Path | None) -> Generator[Path]:
-    """Give the file, or the bundled one as a file on disk."""
-    if file is not None:
-        yield file
-        return
-    with as_file(files("dca.demo") / "rollouts.jsonl") as path:
-        yield path
 
 
 def _check_train() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from dca.domain.errors import NothingSelected, UsageError
 from dca.domain.labels import LabelSet
-from dca.domain.rollout import Tokens
+from dca.domain.rollout import SUCCESS_AT, Tokens, succeeded
 from dca.formats.card import CardFacts, dataset_card
 from dca.formats.sft import SftRow, sft_row, write_sft
 from dca.formats.spans import SpanRow, span_rows, write_spans
@@ -29,8 +29,6 @@ from training.tokens import Tokenizer
 
 Kind = Literal["tokens", "spans", "sft"]
 FileFormat = Literal["parquet", "jsonl"]
-SUCCESS = 0.5
-"""Smallest reward of a rollout that is imitated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class ExportResult:
     path: Path
     """The data file."""
     card: Path
-    """The dataset card beside it."""
+    """The dataset card beside it, of the same name and ``.card.md``."""
     rows: int
     rollouts: int
     """Rollouts selected."""
@@ -80,6 +78,7 @@ def export_store(
     *,
     labels: LabelSet,
     selection: Selection | None = None,
+    success_at: float = SUCCESS_AT,
     tokenizer: Tokenizer | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -90,12 +89,13 @@ def export_store(
         order: What to write, and where.
         labels: The label set.
         selection: Which rollouts; all when ``None``.
+        success_at: Smallest reward of a success; only successes are imitated.
         tokenizer: The one that the credit was made with.
         progress: Listener.
 
     Raises:
         NothingSelected: No rollout is selected, or there is nothing to export for it.
-        ConfigError: The credit was made with another tokenizer.
+        ConfigError: The credit was made with another tokenizer or with other labels.
         UsageError: Spans were asked for in Parquet.
     """
     selection, progress = selection or Selection(), progress or Silent()
@@ -107,6 +107,7 @@ def export_store(
         chosen = recipe(
             session, None if order.kind == "spans" else order.method, labels, tokenizer
         )
+        chosen = replace(chosen, success_at=success_at)
         order.out.mkdir(parents=True, exist_ok=True)
         progress.start(total, "export")
         counts = RowCounts()
@@ -118,10 +119,11 @@ def export_store(
             part.unlink()
             raise NothingSelected(
                 f"none of the {total} selected rollouts has anything to export as {order.kind}",
-                hint="see dca ls: has it been reviewed, settled and credited?",
+                hint="see dca ls: has it been reviewed, settled and credited? "
+                "dca credit says what it left out, and why",
             )
         part.replace(path)
-        result = replace(result, path=path)
+        result = replace(result, path=path, card=path.with_name(f"{path.name}.card.md"))
         result.card.write_text(_card(session, result, chosen, selection, counts), "utf-8")
         progress.finish()
     return result
@@ -147,8 +149,7 @@ def _write(
 ) -> ExportResult:
     """Write the data file."""
     number = chosen.version.id if chosen.version else None
-    card = path.with_name("dataset-card.md")
-    bare = ExportResult(kind, chosen.method, path, card, 0, 0, number)
+    bare = ExportResult(kind, chosen.method, path, path, 0, 0, number)
     if kind == "spans":
         return replace(bare, rows=write_spans(path, _spans(session, chosen, selection, progress)))
     rows = _watched(neutral_rows(session, chosen, selection, counts), progress)
@@ -163,7 +164,7 @@ def _write(
             labels=dict(counts.labels),
             skipped=dict(counts.skipped),
         )
-    written = write_sft(path, _imitations(session, rows, selection))
+    written = write_sft(path, _imitations(session, rows, selection, chosen.success_at))
     return replace(bare, rows=written, skipped=dict(counts.skipped))
 
 
@@ -195,7 +196,7 @@ def _spans(
 
 
 def _imitations(
-    session: Session, rows: Iterator[NeutralRow], selection: Selection
+    session: Session, rows: Iterator[NeutralRow], selection: Selection, success_at: float
 ) -> Iterator[SftRow]:
     """Yield the successes with their token weights; a vetoed one weighs nothing and is left out.
 
@@ -214,7 +215,7 @@ def _imitations(
             replace(rollout, tokens=tokens),
             weight=1.0 if weight_T.any() else 0.0,
             token_weights=weight_T.tolist(),
-            success=SUCCESS,
+            success_at=success_at,
         )
         if made is not None:
             yield made
@@ -244,7 +245,7 @@ def _card(
     successes = 0
     for page in iter_rollouts(session, selection, page=PAGE):
         groups.update(rollout.group_id for rollout in page)
-        successes += sum((rollout.reward or 0.0) >= SUCCESS for rollout in page)
+        successes += sum(succeeded(r.reward, chosen.success_at) is True for r in page)
     return dataset_card(
         CardFacts(
             title=f"{result.kind} {result.method}".strip(),

@@ -1,11 +1,14 @@
 """Import: files of rollouts into the store, a thousand at a time, with nothing lost silently.
 
-The file is long because options, counts and the one loop that fills them are read together.
+What counts as the same record is the same in one import of several files and in several imports.
+A source's own id names one record of its group and model. Records without an id are the same when
+group, prompt, text, model and step are; within one file each time that such a record comes counts,
+because it was sampled so often, and across files it does not: a copy changes nothing.
 """
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,83 +19,27 @@ from sqlalchemy import Engine
 
 from dca.domain.errors import UsageError
 from dca.domain.rollout import Rollout, Tokens
-from dca.formats.build import MAX_CHARS, Builder
+from dca.formats.build import Builder
 from dca.formats.detect import HEAD, Detected, check_mapping, detect, read_rows
 from dca.formats.draft import ReadOptions
-from dca.formats.marks import THINK_TAGS
 from dca.formats.preview import SourcePreview, preview_source, rollout_of
-from dca.formats.rejects import RejectsFile, rejects_file
+from dca.formats.rejects import RejectsFile, is_rejects, rejects_file
 from dca.formats.row import Reject, Row
 from dca.formats.source import Source, expand_sources
 from dca.formats.verify import REWARDS, Comparison, Outcome, comparison, judge
+from dca.pipeline.import_order import ImportOptions, ImportProgress, ImportResult
 from store.engine import transaction
 from store.jobs import Outcome as JobOutcome
 from store.jobs import finish_job, start_job, update_job
 from store.rollouts import add_rollouts
-from training.tokens import Tokenizer, identity
+from training.tokens import identity
 
 BATCH = 1000
 """Rollouts in one transaction."""
 BATCH_CHARS = 16_000_000
 """Code points in one transaction, so that long texts do not fill the memory."""
 CONFLICT = "already stored with another reward, truth, tokens or other column"
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """Everything that a user may ask of an import."""
-
-    format: str | None = None
-    """Name of a format; ``None`` tells it by the content."""
-    mapping: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Fact to column, as in ``{"prompt": "question", "reward": "score"}``."""
-    verify: str | None = None
-    """``exact``, ``numeric``, ``choice`` or ``math``: compute the reward from the truth."""
-    think_tags: tuple[str, str] = THINK_TAGS
-    """Marks around the chain of thought."""
-    max_chars: int = MAX_CHARS
-    """Longest prompt and longest completion, in code points."""
-    rejects: Path = Path("import-rejects.jsonl")
-    """Where records that are not imported go; written only when there are some."""
-    tokenizer: Tokenizer | None = None
-    """Makes approximate token ids for rollouts that come without ids."""
-    task: str = ""
-    """Task of rollouts whose source names none."""
-    model: str = ""
-    """Model of rollouts whose source names none."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportProgress:
-    """How far an import is."""
-
-    source: str
-    rows: int
-    """Rows read so far, over all sources."""
-    new: int
-    unchanged: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """What an import did. Every row read is in exactly one of the three counts."""
-
-    new: int
-    unchanged: int
-    """Already stored, or the same record again."""
-    rejected: int
-    """More than 0 makes the import partial."""
-    rejects_path: Path | None
-    """``None`` when nothing was rejected."""
-    formats: Mapping[str, str]
-    """Source to the name of its format, ``""`` for a source without a usable row."""
-    verified: Mapping[Outcome, int]
-    """Outcomes of the verification; empty without one."""
-    approximate: int
-    """Rollouts whose token ids were made from the text."""
-    job: int
-    """Number of the job in the store."""
+REUSED = "the id {!r} is already stored with another text in this group"
 
 
 @dataclass(slots=True)
@@ -191,13 +138,16 @@ def import_rollouts(
 
 
 def _expand(sources: Sequence[str], options: ImportOptions) -> list[Source]:
-    found = expand_sources(sources, leave_out=options.rejects)
-    rejects = options.rejects.resolve()
-    if any(source.path is not None and source.path.resolve() == rejects for source in found):
-        raise UsageError(
-            f"{options.rejects} is to be read and to be overwritten with rejects",
-            hint="Name another file for the rejects with --rejects.",
-        )
+    def rejects(path: Path) -> bool:
+        return is_rejects(path, options.rejects)
+
+    found = expand_sources(sources, leave_out=rejects)
+    for source in found:
+        if source.path is not None and rejects(source.path):
+            raise UsageError(
+                f"{source.path} is a file of rejects, not of rollouts",
+                hint="Leave it out, or name another file for the rejects with --rejects.",
+            )
     return found
 
 
@@ -229,20 +179,19 @@ class _Run:
     first: "tuple[Detected | None, Iterator[Row | Reject]] | None" = None
     """Format and rows of the first source when they are known already."""
     builder: Builder = field(init=False)
+    """Of the source that is read."""
     job: int = 0
     rows: int = 0
     new: int = 0
     unchanged: int = 0
     approximate: int = 0
+    misplaced: int = 0
     chars: int = 0
     verified: Counter[Outcome] = field(default_factory=Counter[Outcome])
     batch: dict[str, tuple[Rollout, Reject]] = field(
         default_factory=dict[str, tuple[Rollout, Reject]]
     )
     """Id to rollout and the reject that it becomes in a conflict."""
-
-    def __post_init__(self) -> None:
-        self.builder = _builder(self.options)
 
     def all(
         self, sources: Sequence[Source], on_source: Callable[[SourcePreview], None]
@@ -270,6 +219,7 @@ class _Run:
             formats=formats,
             verified=dict(self.verified),
             approximate=self.approximate,
+            misplaced=self.misplaced,
             job=self.job,
         )
 
@@ -280,8 +230,9 @@ class _Run:
         broken: tuple[Reject, ...] = ()
         if detected is None:
             broken, rows = _broken(rows)
-        builder, mapping = _builder(self.options), self.options.mapping
-        on_source(preview_source(source, detected, builder, broken=broken, mapping=mapping))
+        look, mapping = _builder(self.options), self.options.mapping
+        on_source(preview_source(source, detected, look, broken=broken, mapping=mapping))
+        self.builder = _builder(self.options)
         for row in rows:
             self.rows += 1
             made = (
@@ -292,6 +243,7 @@ class _Run:
             if len(self.batch) >= BATCH or self.chars >= BATCH_CHARS:
                 self._store(source)
         self._store(source)
+        self.misplaced += self.builder.misplaced
         return "" if detected is None else detected.format.name
 
     def _made(self, detected: Detected, row: Row) -> Reject | None:
@@ -332,12 +284,17 @@ class _Run:
         """Write the batch, its rejects and the job's progress."""
         with transaction(self.engine) as session:
             added = add_rollouts(session, [rollout for rollout, _ in self.batch.values()])
-            counts = self._counts(added.new, added.unchanged, len(added.conflicts))
+            refused = len(added.conflicts) + len(added.reused)
+            counts = self._counts(added.new, added.unchanged, refused)
             update_job(session, self.job, done=self.rows, counts=counts)
         self.new += added.new
         self.unchanged += added.unchanged
         for key in added.conflicts:
             self.rejects.add(self.batch[key][1])
+        for key in added.reused:
+            rollout, reject = self.batch[key]
+            reason = REUSED.format(rollout.meta["source_id"])
+            self.rejects.add(replace(reject, reason=reason))
         self.batch.clear()
         self.chars = 0
         self.on_progress(
@@ -353,7 +310,9 @@ class _Run:
 
     def _finish(self, status: JobOutcome) -> None:
         with transaction(self.engine) as session:
-            finish_job(session, self.job, status, done=self.rows, counts=self._counts())
+            why = f"rejects are in {self.rejects.path}" if self.rejects.count else ""
+            counts = self._counts()
+            finish_job(session, self.job, status, done=self.rows, counts=counts, message=why)
 
 
 def _broken(rows: Iterator[Row | Reject]) -> tuple[tuple[Reject, ...], Iterator[Row | Reject]]:

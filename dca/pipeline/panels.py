@@ -1,6 +1,7 @@
 """From configuration to reviewers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from dca.config.reviewers import (
 )
 from dca.domain.consensus import ConsensusParams
 from dca.domain.errors import ConfigError
-from dca.domain.labels import LabelSet
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.protocol import Reviewer
@@ -41,27 +41,49 @@ def build_panel(config: Config, name: str) -> tuple[Reviewer, ...]:
     return tuple(build_reviewer(config, member) for member in config.panels[name].reviewers)
 
 
-def check_panel(reviewers: Sequence[Reviewer], params: ConsensusParams) -> None:
-    """Refuse a panel that is too small ever to agree, before anybody is asked.
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why a panel is too small ever to agree."""
 
-    Raises:
-        ConfigError: It has fewer reviewers or families than a vote needs; all text would be thin.
+    reason: str
+    hint: str
+    """What to do about it."""
+
+
+def shortage(reviewers: Sequence[Reviewer], params: ConsensusParams) -> Shortage | None:
+    """Return what a panel lacks to agree on anything, ``None`` when it can.
+
+    With fewer reviewers or families than a vote needs all text would be thin.
     """
     families = sorted({reviewer.info.family for reviewer in reviewers})
     if len(reviewers) < params.min_reviewers:
-        raise ConfigError(
+        alone = "one reviewer can agree with nobody"
+        return Shortage(
             f"consensus.min_reviewers is {params.min_reviewers}, but the panel's reviewers are"
-            f" {len(reviewers)}: it could never agree on anything",
-            hint=f"name more reviewers in the panel, or set [consensus] min_reviewers ="
+            f" {len(reviewers)}: "
+            + (alone if len(reviewers) == 1 else "it could never agree on anything"),
+            "name more reviewers in the panel, or set [consensus] min_reviewers ="
             f" {len(reviewers)}",
         )
     if len(families) < params.min_families:
-        raise ConfigError(
+        return Shortage(
             f"consensus.min_families is {params.min_families}, but the panel's families are"
             f" {len(families)} ({', '.join(families)}): it could never agree on anything",
-            hint="add a reviewer of another family, or set [consensus] min_families ="
+            "add a reviewer of another family, or set [consensus] min_families ="
             f" {len(families)}: agreement within one family is weaker evidence",
         )
+    return None
+
+
+def check_panel(reviewers: Sequence[Reviewer], params: ConsensusParams) -> None:
+    """Refuse to let a panel vote that is too small ever to agree.
+
+    Raises:
+        ConfigError: It has fewer reviewers or families than a vote needs.
+    """
+    lacks = shortage(reviewers, params)
+    if lacks is not None:
+        raise ConfigError(lacks.reason, hint=lacks.hint)
 
 
 def build_reviewer(config: Config, name: str) -> Reviewer:
@@ -77,43 +99,42 @@ def build_reviewer(config: Config, name: str) -> Reviewer:
             hint=f"the reviewers are {', '.join(sorted(config.reviewers))}",
         )
     settings = config.reviewers[name]
-    return _BUILDERS[type(settings)](name, settings, config.label_set)
+    return _BUILDERS[type(settings)](name, settings, config)
 
 
-def _rules(name: str, settings: RulesReviewer, labels: LabelSet) -> Reviewer:
-    return RULES[settings.rule](labels, title=name)
+def _rules(name: str, settings: RulesReviewer, config: Config) -> Reviewer:
+    rule = RULES[settings.rule]
+    return rule(config.label_set, title=name, success_at=config.project.success_at)
 
 
-def _openai(
-    name: str, settings: OpenAIReviewer | CompatibleReviewer, labels: LabelSet
-) -> Reviewer:
-    from reviewers.openai_chat import OpenAIChat  # noqa: PLC0415 - its SDK takes a second to load
+def _openai(name: str, settings: OpenAIReviewer | CompatibleReviewer, config: Config) -> Reviewer:
+    from reviewers.models import openai_reviewer  # noqa: PLC0415 - the SDKs take a second to load
 
-    return OpenAIChat(
+    return openai_reviewer(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),
         family=settings.family,
-        asking=_asking(settings, labels),
+        asking=_asking(settings, config),
         calling=_calling(settings),
         kind=settings.kind,
     )
 
 
-def _anthropic(name: str, settings: AnthropicReviewer, labels: LabelSet) -> Reviewer:
-    from reviewers.anthropic_messages import AnthropicMessages  # noqa: PLC0415 - the same
+def _anthropic(name: str, settings: AnthropicReviewer, config: Config) -> Reviewer:
+    from reviewers.models import anthropic_reviewer  # noqa: PLC0415 - the same
 
-    return AnthropicMessages(
+    return anthropic_reviewer(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),
         family=settings.family,
-        asking=_asking(settings, labels),
+        asking=_asking(settings, config),
         calling=_calling(settings),
     )
 
 
-def _replay(name: str, settings: ReplayReviewer, labels: LabelSet) -> Reviewer:
+def _replay(name: str, settings: ReplayReviewer, config: Config) -> Reviewer:
     recording = load_recording(Path(settings.path))
-    return Replay(name, recording, family=settings.family or name, labels=labels)
+    return Replay(name, recording, family=settings.family or name, labels=config.label_set)
 
 
 def _endpoint(
@@ -123,12 +144,13 @@ def _endpoint(
     return Endpoint(settings.model, base_url, key, ResponseFormat(form))
 
 
-def _asking(settings: ModelReviewer, labels: LabelSet) -> Asking:
+def _asking(settings: ModelReviewer, config: Config) -> Asking:
     """Return how a model is asked."""
     return Asking(
         protocol=ReplyProtocol(settings.protocol),
         blind=settings.outcome == "blind",
-        labels=labels,
+        success_at=config.project.success_at,
+        labels=config.label_set,
     )
 
 
@@ -143,7 +165,7 @@ def _calling(settings: ModelReviewer) -> Calling:
     )
 
 
-_BUILDERS: Mapping[type[Table], Callable[[str, Any, LabelSet], Reviewer]] = {
+_BUILDERS: Mapping[type[Table], Callable[[str, Any, Config], Reviewer]] = {
     RulesReviewer: _rules,
     OpenAIReviewer: _openai,
     CompatibleReviewer: _openai,

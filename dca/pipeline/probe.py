@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dca.domain.errors import DcaError
-from dca.domain.review import Abstention, Usage
+from dca.domain.review import Abstention, Answer, Usage
 from dca.domain.rollout import Message, Rollout
-from reviewers.panel import Answer, convene
+from dca.pipeline.bridge import wait_for
+from reviewers.panel import convene
 from reviewers.protocol import Reviewer
 
 TINY = Rollout(
@@ -33,7 +34,7 @@ class Probe:
 
 def probe(reviewers: Sequence[Reviewer]) -> list[Probe]:
     """Ask every reviewer once, all at the same time."""
-    return asyncio.run(_probe_all(reviewers))
+    return wait_for(_probe_all(reviewers))
 
 
 async def _probe_all(reviewers: Sequence[Reviewer]) -> list[Probe]:

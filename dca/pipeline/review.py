@@ -1,12 +1,10 @@
 """Review: ask a panel about the rollouts that it has not answered yet, and keep every answer."""
 
 import asyncio
-import re
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,33 +12,27 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from dca.domain.errors import NothingSelected
-from dca.domain.review import Abstention, AbstentionKind, Review
-from dca.domain.rollout import Rollout
+from dca.domain.review import Answer
+from dca.pipeline.bridge import wait_for
+from dca.pipeline.desk import Desk
+from dca.pipeline.label_sets import keep_label_sets
 from dca.pipeline.progress import Progress, Silent
+from dca.pipeline.tally import Tally, top_reasons
+from reviewers.budget import Budget, Caps
 from reviewers.panel import Seat, convene_seats, opened
 from reviewers.protocol import Reviewer
-from store.engine import transaction, transactions
-from store.jobs import Outcome, finish_job, start_job, update_job
-from store.reviews import (
-    abstention_reasons,
-    add_answers,
-    add_reviewers,
-    count_pending,
-    pending,
-)
+from reviewers.switchboard import Switchboard
+from store.claims import Reaped, reap, release_job
+from store.engine import transaction
+from store.jobs import Outcome, finish_job, start_job
+from store.reviews import abstention_reasons, add_reviewers, count_pending
 from store.rollouts import count_rollouts
 from store.selection import Selection
 
-BATCH = 500
-"""Answers written together at most."""
-LINGER = 0.2
-"""Seconds that an accepted answer waits for others before it is written."""
-HOPELESS = 5
-"""First answers of a model that must all be one fault of its endpoint to give it up."""
-_IDENTIFIER = re.compile(r"\b(?=[\w-]*\d)[\w-]{6,}")
-"""What differs between messages about one fault: identifiers of requests and of rollouts."""
-_REMOTE = frozenset(("openai", "anthropic", "openai-compatible"))
-"""Kinds of reviewers behind an endpoint; to the others an unavailable review is one of many."""
+TICK = 0.1
+"""Seconds between two looks at the clock, at Ctrl-C and at the progress display."""
+BEAT = 2.0
+"""Seconds between two signs of life in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +48,23 @@ class ReviewerResult:
     """Abstentions of this run by kind."""
     pending: int = 0
     """Rollouts still without an answer."""
+    held: int = 0
+    """Of these, rollouts that another run was asking for."""
+    requests: int = 0
+    """Requests sent."""
+    faults: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Requests that brought no reply, by cause."""
     input_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of ``output_tokens``."""
+    cached_tokens: int = 0
+    """Part of ``input_tokens``, served from the provider's cache."""
+    dollars: float | None = None
+    """What this run cost, what may have been charged included; ``None`` without a price."""
+    p50: float | None = None
+    """Median latency of the latest replies, seconds."""
+    p95: float | None = None
     cached_abstentions: int = 0
     """Rollouts on which it had abstained before and was not asked again."""
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -77,6 +84,15 @@ class ReviewResult:
     seconds: float
     stopped: bool
     """True when it was told to stop before the end."""
+    spent_tokens: int = 0
+    spent_dollars: float = 0.0
+    """Of this run; what may have been charged is included."""
+    doubtful_dollars: float = 0.0
+    """The part of which nobody knows whether it was charged: replies that never arrived."""
+    over: str = ""
+    """``dollars``, ``tokens`` or ``seconds``: the cap that ended the run; else ``""``."""
+    interrupted_before: int = 0
+    """Reviews that a killed run had under way when it died; they were asked for again."""
 
     @property
     def complete(self) -> bool:
@@ -93,27 +109,31 @@ def review_store(
     *,
     concurrency: int = 16,
     retry_failed: bool = False,
+    caps: Caps | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> ReviewResult:
     """Ask each reviewer about each selected rollout that it has not answered.
 
-    Every answer is stored within ``LINGER`` seconds. What was answered before is never asked
-    again, so running it again after a kill asks only for what is missing. A model whose first
-    ``HOPELESS`` answers are one and the same fault of its endpoint is asked no more in this run;
-    what is left stays pending.
+    What is asked for is claimed before the first request, and every answer is stored within
+    ``dca.pipeline.desk.LINGER`` seconds. What was answered before is never asked again, and two
+    runs at once never ask for the same review, so running it again after a kill asks only for
+    what is missing. A model that is hopeless (see ``dca.pipeline.tally``) is asked no more in this
+    run; what is left stays pending.
 
     Args:
         engine: The store.
         panel: Who is asked.
         selection: About which rollouts.
-        concurrency: Most questions in flight.
+        concurrency: Most requests in flight.
         retry_failed: Ask again where a reviewer abstained.
+        caps: What the run may spend; nothing is begun that could exceed them.
         progress: Listener.
         stop: When set, nothing new is asked; what is in flight is awaited and stored.
 
     Raises:
         NothingSelected: No rollout is selected.
+        ConfigError: The store uses the name of the label set for another one.
         CredentialError: A key is missing or was refused; answers so far are stored.
     """
     started = time.monotonic()
@@ -122,33 +142,60 @@ def review_store(
         selected = count_rollouts(session, selection)
         if not selected:
             raise NothingSelected("no rollout is selected", hint="see dca ls")
+        keep_label_sets(session, (reviewer.labels for reviewer in panel))
         add_reviewers(session, [reviewer.info for reviewer in panel])
+        left = reap(session)
         rows = [
             _before(session, reviewer, selection, selected, retry_failed) for reviewer in panel
         ]
         total = sum(row.pending for row in rows)
         job = start_job(session, "review", {"panel": [row.name for row in rows]}, total=total)
-    desk = _Desk(engine, panel, job, progress or Silent())
-    desk.progress.start(total, "review")
+    tally = Tally(panel, {row.name: row.pending for row in rows}, progress or Silent())
+    tell_left(left, tally.progress)
+    tally.progress.start(total, "review")
+    budget = Budget(caps)
+    desk = Desk(engine, job, selection, again=retry_failed)
     outcome: Outcome = "failed"
     try:
-        _wait_for(_run(engine, panel, selection, concurrency, retry_failed, stop, desk))
-        outcome = "interrupted" if stop.is_set() else desk.outcome
+        wait_for(_run(desk, tally, panel, Switchboard(concurrency, budget=budget), stop))
+        outcome = "interrupted" if stop.is_set() else tally.outcome
     except KeyboardInterrupt:
         outcome = "interrupted"
         raise
     finally:
         # Also when a bug or Ctrl-C ends the run: what was answered is kept.
-        desk.flush()
+        desk.leave()
         with transaction(engine) as session:
-            finish_job(session, job, outcome, done=desk.done)
-        desk.progress.finish()
+            release_job(session, job)
+            finish_job(session, job, outcome, done=tally.done, counts=tally.counts())
+        tally.progress.finish()
     with transaction(engine) as session:
         done = tuple(
-            replace(desk.result(row), reasons=top_reasons(session, reviewer, selection))
+            replace(_after(row, tally, desk), reasons=top_reasons(session, reviewer, selection))
             for row, reviewer in zip(rows, panel, strict=True)
         )
-    return ReviewResult(job, selected, done, time.monotonic() - started, stop.is_set())
+    return ReviewResult(
+        job,
+        selected,
+        done,
+        time.monotonic() - started,
+        stop.is_set(),
+        budget.spent.tokens,
+        budget.spent.dollars,
+        budget.doubtful.dollars,
+        tally.over,
+        left.claims,
+    )
+
+
+def tell_left(left: Reaped, progress: Progress) -> None:
+    """Say what a killed run has left behind."""
+    if left.jobs:
+        numbers = ", ".join(map(str, left.jobs))
+        progress.note(
+            f"job {numbers} was killed with {left.claims:,} reviews under way:"
+            " they are asked for again"
+        )
 
 
 def _before(
@@ -159,7 +206,7 @@ def _before(
     retry_failed: bool,
 ) -> ReviewerResult:
     """Return the figures of a reviewer before it is asked anything."""
-    key = _key(reviewer)
+    key = reviewer.info.digest, reviewer.prompt_digest, reviewer.labels.name, 1
     todo = count_pending(session, *key, selection, retry_failed=retry_failed)
     held = 0 if retry_failed else abstention_reasons(session, *key, selection).total()
     return ReviewerResult(
@@ -172,183 +219,88 @@ def _before(
     )
 
 
-def top_reasons(session: Session, reviewer: Reviewer, selection: Selection) -> dict[str, int]:
-    """Return why a reviewer abstained on the selection: at most three messages and their counts.
-
-    Messages that differ only in identifiers are one; the most frequent of them is shown.
-    """
-    shown: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for reason, count in abstention_reasons(session, *_key(reviewer), selection).most_common():
-        counts[_alike(reason)] += count
-        shown.setdefault(_alike(reason), reason)
-    return {shown[alike]: count for alike, count in counts.most_common(3)}
-
-
-def _alike(reason: str) -> str:
-    """Return a reason without what differs between requests."""
-    return _IDENTIFIER.sub("#", reason)
-
-
-def _wait_for(work: Coroutine[None, None, None]) -> None:
-    """Run to the end: the one bridge from the synchronous layers to the reviewers."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(work)
-        return
-    # A notebook's loop runs in this thread; ours gets one of its own.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
+def _after(before: ReviewerResult, tally: Tally, desk: Desk) -> ReviewerResult:
+    """Return the figures of a reviewer after the run."""
+    row = tally.row(before.name)
+    return replace(
+        before,
+        asked=row.answers,
+        reviews=row.reviews,
+        abstentions=dict(row.abstentions),
+        pending=before.pending - row.answers,
+        held=min(desk.held.get(before.name, 0), before.pending - row.answers),
+        requests=row.meter.requests,
+        faults={cause.value: count for cause, count in row.meter.faults.items()},
+        input_tokens=row.usage.input_tokens or 0,
+        output_tokens=row.usage.output_tokens or 0,
+        reasoning_tokens=row.usage.reasoning_tokens or 0,
+        cached_tokens=row.usage.cached_tokens or 0,
+        dollars=row.meter.spent.dollars if row.priced else None,
+        p50=row.meter.latency(0.5),
+        p95=row.meter.latency(0.95),
+        stopped=row.stopped,
+    )
 
 
 async def _run(
-    engine: Engine,
+    desk: Desk,
+    tally: Tally,
     panel: Sequence[Reviewer],
-    selection: Selection,
-    concurrency: int,
-    retry_failed: bool,
+    board: Switchboard,
     stop: threading.Event,
-    desk: "_Desk",
 ) -> None:
     """Convene the panel over what is pending."""
-    seats: list[Seat] = []
-    for reviewer in panel:
-        over = partial(_is_over, reviewer, stop, desk)
-        rollouts = _unanswered(engine, reviewer, selection, retry_failed, over)
-        seats.append(Seat(reviewer, rollouts, given_up=over))
-    async with opened(panel):
-        await convene_seats(seats, concurrency=concurrency, on_answer=desk.take)
-
-
-def _is_over(reviewer: Reviewer, stop: threading.Event, desk: "_Desk") -> bool:
-    """Tell whether nothing new is asked of a reviewer."""
-    return stop.is_set() or desk.given_up(reviewer)
-
-
-def _key(reviewer: Reviewer) -> tuple[str, str, str, int]:
-    """Return the parts of the review key that do not depend on the rollout."""
-    return reviewer.info.digest, reviewer.prompt_digest, reviewer.labels.name, 1
-
-
-def _unanswered(
-    engine: Engine,
-    reviewer: Reviewer,
-    selection: Selection,
-    retry_failed: bool,
-    over: Callable[[], bool],
-) -> Iterator[Rollout]:
-    """Yield what a reviewer has still to answer, until ``over`` says so."""
-    with transactions(engine) as session:
-        for page in pending(session, *_key(reviewer), selection, retry_failed=retry_failed):
-            # No transaction stays open while the page is being reviewed.
-            session.commit()
-            for rollout in page:
-                if over():
-                    return
-                yield rollout
-
-
-class _Desk:
-    """Takes answers as they come and writes them in batches."""
-
-    def __init__(
-        self, engine: Engine, panel: Sequence[Reviewer], job: int, progress: Progress
-    ) -> None:
-        self.progress = progress
-        self.done = 0
-        self._engine = engine
-        self._job = job
-        self._names = {reviewer.info.digest: reviewer.info.name for reviewer in panel}
-        self._batch: list[Review | Abstention] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._counts: dict[str, Counter[str]] = {
-            reviewer.info.name: Counter() for reviewer in panel
-        }
-        # Models that may yet be given up, with their answers so far.
-        self._first: dict[str, list[Review | Abstention]] = {
-            reviewer.info.name: [] for reviewer in panel if reviewer.info.kind in _REMOTE
-        }
-        self._stopped: dict[str, str] = {}
-
-    @property
-    def outcome(self) -> Outcome:
-        """``partial`` when any reviewer abstained."""
-        abstained = any(counts["abstained"] for counts in self._counts.values())
-        return "partial" if abstained else "done"
-
-    def given_up(self, reviewer: Reviewer) -> bool:
-        """Tell whether a reviewer is asked no more."""
-        return reviewer.info.name in self._stopped
-
-    def _watch(self, name: str, answer: Review | Abstention) -> None:
-        """Give a model up when its first answers are all the same fault of its endpoint."""
-        first = self._first.get(name)
-        if first is None:
-            return
-        first.append(answer)
-        faults = [
-            item.reason
-            for item in first
-            if isinstance(item, Abstention) and item.kind is AbstentionKind.UNAVAILABLE
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(board)
+        await stack.enter_async_context(opened(panel))
+        seats = [
+            Seat(
+                reviewer,
+                desk.unanswered(reviewer),
+                given_up=partial(tally.given_up, reviewer),
+                paused=partial(tally.is_paused, reviewer),
+            )
+            for reviewer in panel
         ]
-        if len(faults) < len(first) or len({_alike(reason) for reason in faults}) > 1:
-            del self._first[name]
-        elif len(faults) == HOPELESS:
-            del self._first[name]
-            reason = faults[0].removeprefix(f"{name}: ")
-            self._stopped[name] = f"stopped after {HOPELESS} failures in a row: {reason}"
-            self.progress.note(f"{name}: {self._stopped[name]}")
 
-    def take(self, answer: Review | Abstention) -> None:
-        """Count an answer and write it soon."""
-        name = self._names[answer.key.reviewer]
-        self._watch(name, answer)
-        counts = self._counts[name]
-        counts["in"] += answer.usage.input_tokens or 0
-        counts["out"] += answer.usage.output_tokens or 0
-        if isinstance(answer, Abstention):
-            counts["abstained"] += 1
-            counts[f"abstained:{answer.kind}"] += 1
-            self.progress.advance(1, abstained=1)
-        else:
-            counts["reviews"] += 1
-            self.progress.advance(1)
-        self.done += 1
-        self._batch.append(answer)
-        if len(self._batch) >= BATCH:
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self.flush)
+        def take(answer: Answer) -> None:
+            tally.take(answer)
+            desk.take(answer)
 
-    def flush(self) -> None:
-        """Write what is waiting."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._batch:
-            return
-        with transaction(self._engine) as session:
-            add_answers(session, self._batch)
-            update_job(session, self._job, done=self.done)
-        self._batch = []
+        if stop.is_set():
+            board.gate.close()
+        watch = asyncio.create_task(_watch(desk, tally, board, stop))
+        try:
+            await convene_seats(seats, board, on_answer=take)
+        finally:
+            tally.look(board)
+            watch.cancel()
+            await asyncio.wait([watch])
+        if not watch.cancelled():
+            watch.result()  # It ends by itself only with an error.
+        await desk.clear()
+    tally.raise_refused_key(board)
 
-    def result(self, before: ReviewerResult) -> ReviewerResult:
-        """Return the figures of one reviewer."""
-        counts = self._counts[before.name]
-        asked = counts["reviews"] + counts["abstained"]
-        kinds = {
-            name.removeprefix("abstained:"): count
-            for name, count in counts.items()
-            if name.startswith("abstained:")
-        }
-        return replace(
-            before,
-            asked=asked,
-            reviews=counts["reviews"],
-            abstentions=kinds,
-            pending=before.pending - asked,
-            input_tokens=counts["in"],
-            output_tokens=counts["out"],
-            stopped=self._stopped.get(before.name, ""),
-        )
+
+async def _watch(desk: Desk, tally: Tally, board: Switchboard, stop: threading.Event) -> None:
+    """Look at the clock, at Ctrl-C and at what the store says, until cancelled."""
+    begun = beaten = time.monotonic()
+    limit = board.budget.caps.seconds
+    try:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            if limit is not None and now - begun > limit and not board.gate.closed:
+                tally.over = "seconds"
+                board.gate.close()
+            if stop.is_set():
+                board.gate.close()
+            tally.look(board)
+            if now - beaten > BEAT:
+                beaten = now
+                tally.pause(await desk.beat(tally.done, tally.counts()))
+                board.gate.call()
+    except BaseException:
+        # Without this look-out nobody could stop the run.
+        board.gate.close()
+        raise

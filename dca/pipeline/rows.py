@@ -14,15 +14,16 @@ from sqlalchemy.orm import Session
 from dca.domain.consensus import Consensus, ConsensusVersion
 from dca.domain.errors import ConfigError, NothingSelected
 from dca.domain.labels import LabelSet
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout
+from dca.pipeline.label_sets import check_labels
 from dca.pipeline.signals import NO_LABEL, Signal, signal
-from dca.pipeline.token_views import TokenView, view_tokens
+from dca.pipeline.token_views import Reading, TokenView, choose_reading, spelled, view_tokens
 from store.consensus import consensus_of, get_version, latest_version
 from store.rollouts import iter_rollouts
 from store.scores import CreditRun, latest_credit_run, scores_of
 from store.selection import Selection
 from training.rows import NeutralRow, Provenance
-from training.tokens import Tokenizer, identity, split_identity
+from training.tokens import Tokenizer, split_identity
 
 PAGE = 200
 """Rollouts at a time."""
@@ -53,7 +54,10 @@ class Recipe:
     """``None`` for an export without credit."""
     version: ConsensusVersion | None
     labels: LabelSet
-    tokenizer: Tokenizer | None
+    reading: Reading
+    """Where the tokens come from: the same as when the credit was made."""
+    success_at: float = SUCCESS_AT
+    """Smallest reward of a success."""
 
     @property
     def method(self) -> str:
@@ -63,7 +67,7 @@ class Recipe:
     @property
     def spelled(self) -> str:
         """``name@digest`` of the tokenizer, ``""`` when none was given."""
-        return identity(self.tokenizer) if self.tokenizer else ""
+        return spelled(self.reading)
 
 
 def recipe(
@@ -73,21 +77,27 @@ def recipe(
 
     Raises:
         NothingSelected: The method was never run, or nothing was ever settled.
-        ConfigError: The credit was made with another tokenizer.
+        ConfigError: The credit was made with another tokenizer or with other labels.
     """
     if method is None:
         newest = latest_version(session, labels.name)
         if newest is None:
             raise NothingSelected("there is no consensus", hint="run dca consensus")
+        check_labels(session, newest, labels)
         return Recipe(None, newest, labels, tokenizer)
     run = latest_credit_run(session, method)
     if run is None:
         raise NothingSelected(
-            f"there is no credit of method {method!r}", hint=f"run dca credit --methods {method}"
+            f"there is no credit of method {method!r}",
+            hint=f"run dca credit --methods {method}; where rollouts bring token ids without "
+            "offsets, with --tokenizer MODEL_DIR or --retokenize",
         )
     number = run.consensus_version
     found = get_version(session, number) if number is not None else None
-    made = Recipe(run, found, labels, tokenizer)
+    if found is not None:
+        check_labels(session, found, labels)
+    reading = choose_reading(tokenizer, retokenize=bool(run.params.get("retokenize")))
+    made = Recipe(run, found, labels, reading)
     used = str(run.params["tokenizer"])
     if used != made.spelled:
         raise ConfigError(
@@ -113,7 +123,7 @@ def neutral_rows(
             if rollout.id not in weights:
                 counts.skipped["no credit"] += 1
                 continue
-            tokens = view_tokens(rollout, chosen.tokenizer)
+            tokens = view_tokens(rollout, chosen.reading)
             marks = signal(rollout.completion, settled.get(rollout.id), tokens, chosen.labels)
             row = _row(
                 rollout,

@@ -5,6 +5,7 @@ Shapes: G = rollouts, T = completion tokens, padded to the longest of the group.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -12,9 +13,11 @@ from jaxtyping import Bool, Float, Int64
 from dca.domain.consensus import Consensus, Status
 from dca.domain.labels import LabelSet
 from dca.domain.review import Soundness
+from dca.domain.rollout import succeeded
+from dca.domain.spans import Span
 from dca.pipeline.token_views import TokenView
 from training.credit.group import NO_SPAN, Group, PanelSignal
-from training.spans import byte_edges, map_spans, overlaps
+from training.spans import byte_edges, map_spans
 
 NO_LABEL = -1
 
@@ -32,7 +35,7 @@ class Signal:
     confidence_T: Float[np.ndarray, " T"]
     """Share behind the agreed label, 0 where nothing is agreed."""
     blamed_T: Bool[np.ndarray, " T"]
-    """True on the step that the panel agreed to blame."""
+    """True on the step that the panel agreed to blame, see ``_blamed``."""
     unsound: bool
     """True when the panel agreed that the steps do not support the answer."""
     reviewed: bool
@@ -56,30 +59,57 @@ def signal(
     label_N = np.where(agreed_N, np.array([*codes, NO_LABEL]), NO_LABEL)
     value_N = np.where(agreed_N, np.array([label.value for label in labels] + [0.0])[label_N], 0)
     share_N = np.where(agreed_N, np.array([item.share for item in spans] + [0.0]), 0.0)
-    blame, soundness = consensus.blame, consensus.soundness
-    blamed_T = np.zeros(count, dtype=bool)
-    if blame is not None and blame.span is not None and blame.status is Status.AGREED:
-        blamed_T = overlaps(blame.span, edges, tokens.start_T, tokens.stop_T)
+    soundness = consensus.soundness
     return Signal(
         np.where(agreed_N[held_T], held_T, NO_SPAN),
         label_N[held_T],
         value_N[held_T],
         np.minimum(share_N[held_T], 1.0),
-        blamed_T,
+        _blamed(consensus, edges, tokens),
         unsound=soundness is not None and soundness.verdict is Soundness.UNSOUND,
         reviewed=True,
     )
 
 
+def _blamed(
+    consensus: Consensus, edges: Int64[np.ndarray, " P"], tokens: TokenView
+) -> Bool[np.ndarray, " T"]:
+    """Return True on the tokens of the step that the panel agreed to blame.
+
+    By the rule of the labels: the consensus spans, cut where the step begins and ends, share out
+    the tokens, and those of the pieces inside the step are blamed.
+    """
+    blame = consensus.blame
+    if blame is None or blame.span is None or blame.status is not Status.AGREED:
+        return np.zeros(tokens.ids.size, dtype=bool)
+    step = blame.span
+    ends = {end for item in consensus.spans for end in (item.span.start, item.span.stop)}
+    pieces = [
+        Span(start, stop) for start, stop in pairwise(sorted(ends | {step.start, step.stop}))
+    ]
+    inside = [step.start <= piece.start and piece.stop <= step.stop for piece in pieces]
+    held_T = map_spans(pieces, edges, tokens.start_T, tokens.stop_T)
+    # The last entry answers for tokens that no piece holds, whose position is -1.
+    return np.array([*inside, False])[held_T]
+
+
 def build_group(
-    rewards: Sequence[float], lengths: Sequence[int], signals: Sequence[Signal] | None
+    rewards: Sequence[float],
+    lengths: Sequence[int],
+    signals: Sequence[Signal] | None,
+    *,
+    success_at: float,
 ) -> Group:
-    """Return the group of some rollouts; without signals it has no panel."""
+    """Return the group of some rollouts; without signals it has no panel.
+
+    ``success_at`` is the smallest reward of a success.
+    """
     width = max(lengths)
     sampled_GT = np.arange(width)[None, :] < np.array(lengths)[:, None]
     reward_G = np.array(rewards, dtype=np.float64)
+    success_G = np.array([succeeded(reward, success_at) for reward in rewards], dtype=bool)
     if signals is None:
-        return Group(reward_G, sampled_GT)
+        return Group(reward_G, success_G, sampled_GT)
     span_GT = _pad([item.span_T for item in signals], width, NO_SPAN)
     panel = PanelSignal(
         agreed_GT=span_GT != NO_SPAN,
@@ -90,7 +120,7 @@ def build_group(
         unsound_G=np.array([item.unsound for item in signals]),
         reviewed_G=np.array([item.reviewed for item in signals]),
     )
-    return Group(reward_G, sampled_GT, panel)
+    return Group(reward_G, success_G, sampled_GT, panel)
 
 
 def _pad(rows: Sequence[np.ndarray], width: int, fill: int | float | bool) -> np.ndarray:

@@ -3,7 +3,8 @@
 Shapes: T = completion tokens, P = prompt tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -34,31 +35,61 @@ class TokenView:
     """``name@digest`` of the vocabulary, ``""`` when unknown."""
 
 
-def view_tokens(rollout: Rollout, tokenizer: Tokenizer | None) -> TokenView:
+@dataclass(frozen=True, slots=True)
+class Retokenized:
+    """Read every rollout as text: stored ids and log-probabilities are set aside."""
+
+    tokenizer: Tokenizer = field(default_factory=Utf8Bytes)
+    """Makes the ids."""
+
+
+Reading: TypeAlias = Tokenizer | Retokenized | None
+"""How the tokens of rollouts are found: by their stored ids, with a tokenizer for those that lack
+ids or offsets, or from the text alone."""
+
+
+def choose_reading(tokenizer: Tokenizer | None, *, retokenize: bool) -> Reading:
+    """Return the reading with a tokenizer, UTF-8 bytes when the text is read and none is given."""
+    return Retokenized(tokenizer or Utf8Bytes()) if retokenize else tokenizer
+
+
+def spelled(reading: Reading) -> str:
+    """Return ``name@digest`` of a reading's tokenizer, ``""`` when it has none."""
+    tokenizer = reading.tokenizer if isinstance(reading, Retokenized) else reading
+    return identity(tokenizer) if tokenizer else ""
+
+
+def view_tokens(rollout: Rollout, reading: Reading) -> TokenView:
     """Return the placed tokens of a rollout.
 
-    Stored ids are placed by their offsets, else by the bytes that ``tokenizer`` gives them. A
+    Stored ids are placed by their offsets, else by the bytes that their tokenizer gives them. A
     rollout without ids is tokenized here, with UTF-8 bytes when no tokenizer is given; its view is
     not exact.
 
     Raises:
-        MissingInput: Stored ids have no offsets and no tokenizer is given, or another one.
+        MissingInput: Stored ids have no offsets and their tokenizer is not given.
         TokenError: The stored ids do not spell the completion.
     """
-    if rollout.tokens is not None:
-        return _stored(rollout, rollout.tokens, tokenizer)
-    chosen = tokenizer or Utf8Bytes()
-    ids = chosen.encode(rollout.completion)
-    placed = align(rollout.completion, chosen.pieces(ids))
+    if isinstance(reading, Retokenized):
+        return _from_text(rollout, reading.tokenizer)
+    if rollout.tokens is None:
+        return _from_text(rollout, reading or Utf8Bytes())
+    return _stored(rollout, rollout.tokens, reading)
+
+
+def _from_text(rollout: Rollout, tokenizer: Tokenizer) -> TokenView:
+    """Return the view of ids that are made here."""
+    ids = tokenizer.encode(rollout.completion)
+    placed = align(rollout.completion, tokenizer.pieces(ids))
     return TokenView(
         ids,
-        chosen.encode_prompt(rollout.prompt),
+        tokenizer.encode_prompt(rollout.prompt),
         placed.byte_starts,
         placed.byte_stops,
         placed.offsets,
         None,
         exact=False,
-        tokenizer=identity(chosen),
+        tokenizer=identity(tokenizer),
     )
 
 
@@ -88,26 +119,37 @@ def _speller(tokens: Tokens, given: Tokenizer | None) -> Tokenizer | None:
     """Return the tokenizer that spells the stored ids, if there is one at hand.
 
     Digests count, not names: a model folder may have been renamed. Ids of unknown origin are tried
-    with the given tokenizer, and refused where they do not spell the text.
+    with the given tokenizer, and refused where they do not spell the text. They are never tried
+    as bytes: what a model sampled is not bytes unless the source says so.
     """
-    digest = split_identity(tokens.tokenizer)[1]
-    if given is not None and (not digest or digest == given.digest):
-        return given
-    return Utf8Bytes() if digest == Utf8Bytes.digest else None
+    name, digest = split_identity(tokens.tokenizer)
+    if digest == Utf8Bytes.digest or (name, digest) == (Utf8Bytes.name, ""):
+        return Utf8Bytes()
+    if given is None or given.digest == Utf8Bytes.digest or digest not in {"", given.digest}:
+        return None
+    return given
 
 
 def _place(
     rollout: Rollout, tokens: Tokens, ids: Int32[np.ndarray, " T"], known: Tokenizer | None
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " T"], Int32[np.ndarray, "T 2"]]:
-    """Return start bytes, stop bytes and code points of stored ids."""
-    if tokens.offsets is not None:
-        offsets = np.frombuffer(tokens.offsets, dtype=np.int32).reshape(-1, 2)
-        edges = byte_edges(rollout.completion)
-        return edges[offsets[:, 0]], edges[offsets[:, 1]], offsets
-    if known is None:
+    """Return start bytes, stop bytes and code points of stored ids.
+
+    Offsets need no tokenizer; one that the source does not name still has to spell the ids, or
+    they would be stored under a wrong name.
+    """
+    told = bool(split_identity(tokens.tokenizer)[1])
+    if known is not None and (tokens.offsets is None or not told):
+        placed = align(rollout.completion, known.pieces(ids))
+        if tokens.offsets is None:
+            return placed.byte_starts, placed.byte_stops, placed.offsets
+    if tokens.offsets is None:
         name = tokens.tokenizer or "the one that they were sampled with"
         raise MissingInput(
-            "needs a tokenizer", hint=f"stored ids have no offsets: give --tokenizer ({name})"
+            "needs a tokenizer",
+            hint=f"stored ids have no offsets: give --tokenizer ({name}), or --retokenize to "
+            "credit the text instead",
         )
-    placed = align(rollout.completion, known.pieces(ids))
-    return placed.byte_starts, placed.byte_stops, placed.offsets
+    offsets = np.frombuffer(tokens.offsets, dtype=np.int32).reshape(-1, 2)
+    edges = byte_edges(rollout.completion)
+    return edges[offsets[:, 0]], edges[offsets[:, 1]], offsets

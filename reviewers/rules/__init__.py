@@ -5,6 +5,7 @@ with spans written out by hand.
 """
 
 from dca.domain.labels import CONTRIBUTION_V1, LabelSet
+from dca.domain.rollout import SUCCESS_AT
 from reviewers.protocol import Reviewer
 from reviewers.rules.arithmetic import Arithmetic
 from reviewers.rules.dataflow import Dataflow
@@ -21,6 +22,8 @@ RULES: dict[str, type[RuleReviewer]] = {
 """Every rule by its name."""
 
 
-def offline_panel(labels: LabelSet = CONTRIBUTION_V1) -> tuple[Reviewer, ...]:
+def offline_panel(
+    labels: LabelSet = CONTRIBUTION_V1, *, success_at: float = SUCCESS_AT
+) -> tuple[Reviewer, ...]:
     """Return one reviewer of each rule; raise ``ConfigError`` when a label is missing."""
-    return tuple(rule(labels) for rule in RULES.values())
+    return tuple(rule(labels, success_at=success_at) for rule in RULES.values())

@@ -8,6 +8,7 @@ from dca.domain.rollout import Rollout
 from dca.domain.spans import Span
 from reviewers.rules.expressions import PercentRule, evaluate, postfix
 from reviewers.rules.scanner import tokenise
+from reviewers.rules.widths import plain_widths
 
 _STATED = re.compile(
     r"\\boxed[ ]?\{(?P<boxed>(?:[^{}\n]|\{[^{}\n]{0,60}\}){1,120})\}"
@@ -44,7 +45,7 @@ def find_answer(rollout: Rollout) -> Answer | None:
     Looks inside the rollout's ``answer`` span when the source marked one. Announcements are
     ``\\boxed{}``, ``####``, ``<answer>``, "A:", "Answer:" and "the answer is".
     """
-    text = rollout.completion
+    text = plain_widths(rollout.completion)
     where = rollout.answer or Span(0, len(text))
     last = None
     for match in _STATED.finditer(text, where.start, where.stop):

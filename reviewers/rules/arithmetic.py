@@ -16,11 +16,11 @@ from fractions import Fraction
 from typing import ClassVar
 
 from dca.domain.review import Blame, Link, LinkKind, Soundness, Step
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout, succeeded
 from reviewers.rules.answer import Answer, find_answer
 from reviewers.rules.equations import Equation, read_page
 from reviewers.rules.numbers import Verdict, compare, show
-from reviewers.rules.reading import Reading, RuleReviewer, failed
+from reviewers.rules.reading import Reading, RuleReviewer
 from reviewers.rules.repairs import repairs
 
 USED = 0.85
@@ -44,13 +44,13 @@ class Arithmetic(RuleReviewer):
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
-        return read_arithmetic(rollout)
+        return read_arithmetic(rollout, self.success_at)
 
 
-def read_arithmetic(rollout: Rollout) -> Reading:
+def read_arithmetic(rollout: Rollout, success_at: float = SUCCESS_AT) -> Reading:
     """Mark right and wrong equations, and link each to those whose results it calculates with."""
     text = rollout.completion
-    page, lost = read_page(text), failed(rollout)
+    page, lost = read_page(text), succeeded(rollout.reward, success_at) is False
     equations = page.equations
     repaired = repairs(text, equations)
     uses = used_results(equations)

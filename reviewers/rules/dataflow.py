@@ -1,18 +1,18 @@
 """The rule ``dataflow``: what the final answer rests on.
 
-Segmentation: sentences, one per line at most. Walks backward from the answer along the values:
-the sentence that produces the answer is decisive (contributing when the outcome is a failure),
-the ones that it rests on contributing, sentences that only restate the problem setup, sentences
-whose values nothing uses idle. A sentence that the answer rests on is harmful when its equation
-does not hold or, on a failure, when it brings in a number from nowhere. A closing line that states
-an answer already derived is idle: it repeats what is known.
+Segmentation: clauses, one per line at most. Walks backward from the answer along the values: the
+clause that produces the answer is decisive (contributing when the outcome is a failure), the ones
+that it rests on contributing, clauses that only restate the problem setup, clauses whose values
+nothing uses idle. A clause that the answer rests on is harmful when its equation does not hold or,
+on a failure, when it brings in a number from nowhere. A closing line that states an answer already
+derived is idle: it repeats what is known.
 
 Equalities that cannot be read, algebra above all, may be where a number comes from and may hide a
 mistake. With one before the answer, only a wrong equation is blamed, and soundness is unsure.
 "Nobody is to blame" is said only when every equation that the answer rests on holds, nothing was
 left unread, and the text holds no wrong equation at all. A failure gets no verdict on soundness.
 
-The whole completion is covered when the answer can be followed to a sentence that produces it;
+The whole completion is covered when the answer can be followed to a clause that produces it;
 otherwise only restatements and breaks are marked, and unmarked text is no vote.
 
 Confidence is the estimated chance that a careful reader gives the same label; it falls from
@@ -25,18 +25,18 @@ from fractions import Fraction
 from typing import ClassVar
 
 from dca.domain.review import Blame, Link, LinkKind, Soundness, Step
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout, succeeded
 from dca.domain.spans import Span
 from reviewers.rules.answer import Answer, find_answer
 from reviewers.rules.equations import Page, read_page
 from reviewers.rules.flow import Segment, segments
-from reviewers.rules.ledger import given_values
+from reviewers.rules.ledger import ORDINARY, given_values
 from reviewers.rules.numbers import Verdict, compare, show
-from reviewers.rules.reading import Reading, RuleReviewer, failed, succeeded
+from reviewers.rules.reading import Reading, RuleReviewer
 from reviewers.rules.repairs import repairs
 
 _MAX_STRANGE = 2
-"""With more sentences whose numbers come from nowhere it is the reader who has lost the thread."""
+"""With more clauses whose numbers come from nowhere it is the reader who has lost the thread."""
 
 
 class Dataflow(RuleReviewer):
@@ -48,7 +48,7 @@ class Dataflow(RuleReviewer):
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
-        return read_dataflow(rollout)
+        return read_dataflow(rollout, self.success_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _Walk:
         return ""
 
 
-def read_dataflow(rollout: Rollout) -> Reading:
+def read_dataflow(rollout: Rollout, success_at: float = SUCCESS_AT) -> Reading:
     """Walk back from the final answer and mark what it rests on."""
     text = rollout.completion
     page = read_page(text)
@@ -92,9 +92,10 @@ def read_dataflow(rollout: Rollout) -> Reading:
     nowhere = _from_nowhere(walk, answer)
     strange = [place for place in walk.way if parts[place].strange]
     traced = len(strange) <= _MAX_STRANGE and not walk.hidden
-    lost = failed(rollout)
+    won = succeeded(rollout.reward, success_at)
+    lost = won is False
     labels = [
-        _label(walk, place, rollout, nowhere=nowhere, traced=traced) for place in range(len(parts))
+        _label(walk, place, won, nowhere=nowhere, traced=traced) for place in range(len(parts))
     ]
     marked = [place for place, label in enumerate(labels) if label is not None]
     step_of = {place: step for step, place in enumerate(marked)}
@@ -156,17 +157,17 @@ def _from_nowhere(walk: _Walk, answer: Answer | None) -> bool:
 
 
 def _label(
-    walk: _Walk, place: int, rollout: Rollout, *, nowhere: bool, traced: bool
+    walk: _Walk, place: int, won: bool | None, *, nowhere: bool, traced: bool
 ) -> tuple[str, float, str] | None:
     """Return label, confidence and reason of one segment; ``None`` leaves it unmarked."""
     part = walk.parts[place]
     if place == walk.statement and place != walk.producer:
-        if nowhere and not succeeded(rollout):
+        if nowhere and not won:
             return "harmful", 0.6, "the answer follows from no step"
         if walk.producer is not None:
             return "idle", 0.7, "states the answer that is already derived"
     if place in walk.way:
-        return _on_the_way(walk, place, lost=failed(rollout), traced=traced)
+        return _on_the_way(walk, place, lost=won is False, traced=traced)
     if not part.outputs:
         return _restatement(part)
     if walk.producer is None:
@@ -223,9 +224,18 @@ def _checked(walk: _Walk) -> bool:
     """Tell whether every step on the way was read, holds, and reaches back to what is given."""
     equations = [walk.page.equations[i] for p in walk.way for i in walk.parts[p].equations]
     holds = all(equation.verdict is Verdict.RIGHT for equation in equations)
-    rooted = all(walk.parts[p].given or walk.parts[p].sources for p in walk.way)
+    rooted = all(_rooted(walk.parts[p]) for p in walk.way)
     strange = any(walk.parts[p].strange for p in walk.way)
     return holds and rooted and not strange and not walk.hidden
+
+
+def _rooted(part: Segment) -> bool:
+    """Tell whether a segment rests on the problem, on the text or on what everybody knows.
+
+    What everybody knows is stated and not calculated: "there are 7 days in a week".
+    """
+    known = not part.equations and all(value in ORDINARY for value in part.outputs)
+    return part.given or bool(part.sources) or known
 
 
 def _soundness(walk: _Walk, nowhere: bool) -> Soundness:

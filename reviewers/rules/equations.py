@@ -9,11 +9,12 @@ from itertools import pairwise
 
 from dca.domain.spans import Span
 from reviewers.rules.algebra import unread
-from reviewers.rules.judge import about, check, doubtful, worded
+from reviewers.rules.judge import about, check, doubtful, same_units, worded
 from reviewers.rules.numbers import Verdict, compare
 from reviewers.rules.scanner import tokenise
 from reviewers.rules.sides import Side, is_label, left_end, read_sides, result_of, right_end
 from reviewers.rules.tokens import Token, blocks
+from reviewers.rules.widths import plain_widths
 
 _EXPRESSION = r"[(\-]{0,12}+n[%w)]{0,9}+(?:[-+*/^][(\-]{0,12}+n[%w)]{0,9}+)*"
 _RUN = re.compile(rf"{_EXPRESSION}(?:m?=m?{_EXPRESSION})*m?|m")
@@ -88,6 +89,7 @@ def _remembered(text: str) -> Page:
 
 
 def _read(text: str) -> Page:
+    text = plain_widths(text)
     equations: list[Equation] = []
     numerals: list[Numeral] = []
     missed: list[int] = []
@@ -161,14 +163,18 @@ def _judge(text: str, tokens: list[Token], sides: list[Side]) -> Equation:
     shown = tokens[sides[0].start : sides[-1].stop]
     key = _key(calculated[0])
     for left, right in pairwise(sides):
-        found = check(left, right, loose=about(tokens, left, right))
+        chained = left.start > calculated[0].start and same_units(tokens, left, right)
+        found = check(left, right, loose=about(tokens, left, right), chained=chained)
         if found is Verdict.WRONG and (
             doubtful(text, tokens, (sides[0], left, right))
             or (worded(text, tokens, left, right) and not _mark_reads(text, shown, key))
         ):
             found = Verdict.UNCLEAR
         if found is Verdict.WRONG:
-            verdict, value = found, (left if left.calculated else right).value
+            verdict, value = (
+                found,
+                (right if right.calculated and not left.calculated else left).value,
+            )
             break
         if found is Verdict.UNCLEAR:
             verdict = found

@@ -1,4 +1,4 @@
-"""Where the values of a chain of thought come from: sentence by sentence, first to last."""
+"""Where the values of a chain of thought come from: clause by clause, first to last."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,8 @@ from fractions import Fraction
 from dca.domain.spans import Span
 from reviewers.rules.equations import Equation, Numeral, Page
 from reviewers.rules.ledger import Ledger
-from reviewers.rules.sentences import sentences
+from reviewers.rules.sentences import clauses, sentences
+from reviewers.rules.widths import plain_widths
 
 _LABEL = re.compile(
     r"(?:\b(?:step|day|week|month|year|case|part|option|question|problem|example|grade|method|"
@@ -25,12 +26,12 @@ _UNREAD = re.compile(
 """Signs of mathematics, clock times and guesses, whose numbers cannot be traced."""
 _RANGE = re.compile(r"\d[-–]\d(?![^\n]{0,40}=)")
 _MAX_FRESH = 12
-"""Numbers in the words of one sentence whose origin is looked for."""
+"""Numbers in the words of one clause whose origin is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One sentence and what flows through it. Positions are positions of segments."""
+    """One clause and what flows through it. Positions are positions of segments."""
 
     span: Span
     """Where."""
@@ -51,17 +52,18 @@ class Segment:
 
 
 def segments(text: str, page: Page, given: Iterable[Fraction]) -> list[Segment]:
-    """Return the sentences of ``text`` with the flow of values between them.
+    """Return the clauses of ``text`` with the flow of values between them.
 
     Args:
         text: The completion.
         page: Its equations and numbers.
         given: The numbers of the problem, see ``given_values`` of the ledger.
     """
+    plain = plain_widths(text)
     ledger = Ledger(given)
     found: list[Segment] = []
     equation = numeral = 0
-    for span in sentences(text):
+    for span in (clause for sentence in sentences(text) for clause in clauses(text, sentence)):
         first = equation
         while equation < len(page.equations) and page.equations[equation].span.start < span.stop:
             equation += 1
@@ -69,8 +71,8 @@ def segments(text: str, page: Page, given: Iterable[Fraction]) -> list[Segment]:
         while numeral < len(page.numerals) and page.numerals[numeral].span.start < span.stop:
             numeral += 1
         mine = range(first, equation)
-        loose = _loose(text, span, page.numerals[start:numeral], page.equations[first:equation])
-        found.append(_segment(text, span, page, mine, loose, ledger, len(found)))
+        loose = _loose(plain, span, page.numerals[start:numeral], page.equations[first:equation])
+        found.append(_segment(plain, span, page, mine, loose, ledger, len(found)))
     return found
 
 
@@ -108,7 +110,7 @@ def _segment(
     ledger: Ledger,
     place: int,
 ) -> Segment:
-    """Read one sentence against what is known before it, and enter its values."""
+    """Read one clause against what is known before it, and enter its values."""
     draft = _Draft()
     names, defined = _names(text, span)
     readable = not names and _UNREAD.search(text, span.start, span.stop) is None
@@ -167,7 +169,7 @@ def _say(
 
 
 def _names(text: str, span: Span) -> tuple[set[str], set[str]]:
-    """Return the one-letter names that a sentence mentions, and those it gives a value."""
+    """Return the one-letter names that a clause mentions, and those it gives a value."""
     if "=" not in text[span.start : span.stop] and len(span) > 200:
         return set(), set()
     matches = list(_NAME.finditer(text, span.start, span.stop))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import takewhile
 
 from reviewers.rules.expressions import PercentRule, evaluate
 from reviewers.rules.lexicon import CONVERTIBLE
@@ -19,6 +20,8 @@ _RATIOS = frozenset(
     )
 )
 """How many of one unit make another."""
+_UNNAMED = frozenset(ratio for ratio in _RATIOS if ratio >= 12)
+"""Those of conversions that may go without the names of their units."""
 _DOUBT_BEFORE = re.compile(
     r"\b(?:if|suppose|assum\w{1,4}|whether|not|never|instead of|rather than|does|is|n't)"
     r"(?:\W{1,3}\w{1,12}){0,1}\W{0,3}$",
@@ -38,8 +41,16 @@ _UNSIGNED = re.compile(
 _FULL_STOP = re.compile(r"\n|[.!?](?=\s)")
 
 
-def check(left: Side, right: Side, *, loose: bool) -> Verdict:
-    """Judge ``left = right``, granting every usual reading of percentages and running sums."""
+def check(left: Side, right: Side, *, loose: bool, chained: bool = False) -> Verdict:
+    """Judge ``left = right``, granting every usual reading of percentages and running sums.
+
+    Args:
+        left: The left side.
+        right: The right side.
+        loose: Whether the text says that the equality is approximate.
+        chained: Whether two lone numbers must be equal, because the first one is the result of a
+            calculation and both are of the same unit: "3 + 4 = 7 = 8".
+    """
     if left.value is None or right.value is None:
         return Verdict.UNCLEAR
     if not left.calculated and right.calculated:
@@ -53,12 +64,15 @@ def check(left: Side, right: Side, *, loose: bool) -> Verdict:
         for value in values
         for target, decimals in _targets(right)
     }
+    lone = not left.calculated and not right.calculated
     if right.calculated:
         found.add(_runs_on(value, right.numbers[0]))
+    elif lone:
+        found.add(compare(right.value or Fraction(0), value, left.numbers[0].decimals))
     if Verdict.RIGHT in found:
         return Verdict.RIGHT
-    lone = not left.calculated and not right.calculated
-    if Verdict.UNCLEAR in found or lone or _rounded_on_the_way(left, right):
+    unclear = Verdict.UNCLEAR in found or (lone and not chained)
+    if unclear or _rounded_on_the_way(left, right):
         return Verdict.UNCLEAR
     return Verdict.WRONG
 
@@ -69,7 +83,8 @@ def _targets(side: Side) -> Iterator[tuple[Fraction, int]]:
     if side.value is not None:
         yield side.value, decimals + 2 * side.percent
     if side.percent:
-        for rule in _OTHER_RULES:
+        # Relative to nothing, a lone "25%" is the share that it already is.
+        for rule in _OTHER_RULES if side.calculated else (PercentRule.BARE,):
             value = evaluate(side.rpn, rule)
             if value is not None:
                 yield value, decimals
@@ -100,6 +115,24 @@ def about(tokens: list[Token], left: Side, right: Side) -> bool:
     return not between.isdisjoint({"≈", "≃", "about", "approximately", "roughly"})
 
 
+def same_units(tokens: list[Token], left: Side, right: Side) -> bool:
+    """Tell whether nothing says that two lone numbers are given in different units.
+
+    Their words are the same, a sign and no word equates them, and neither is the other in a
+    smaller unit, as in "2 * 45 = 90 = 1.5".
+    """
+    signs = [i for i in range(left.stop, right.start) if tokens[i].kind == "="]
+    if not signs or tokens[signs[-1]].text.isalpha() or _ratio(left, right) in _UNNAMED:
+        return False
+    return _words(tokens[left.start : signs[-1]]) == _words(tokens[right.start :])
+
+
+def _words(tokens: Sequence[Token]) -> list[str]:
+    """Return the words among the tokens up to the first operator, equality or boundary."""
+    near = takewhile(lambda token: token.kind in "nwm%()", tokens)
+    return [token.text for token in near if token.kind == "w"]
+
+
 def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
     """Tell whether units or context may make a wrong-looking pair right."""
     first, left, right = sides
@@ -107,10 +140,8 @@ def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
     following = tokens[right.stop : right.stop + 1]
     shown = [*tokens[left.start : right.stop], *following]
     words = [t.text for t in shown if t.kind == "w" or t.text in SCALES]
-    convertible = CONVERTIBLE.intersection(words)
-    ratio = _ratio(left, right)
     rates = sum(t.kind == "/" for t in shown) > 1 and bool(words)
-    if len(convertible) > 1 or rates or (words and ratio in _RATIOS):
+    if rates or _converts(words, _ratio(left, right)):
         return True
     if _range(tokens, left, right) or (right.calculated and _loosely(tokens, left, right)):
         return True
@@ -123,6 +154,16 @@ def doubtful(text: str, tokens: list[Token], sides: Sequence[Side]) -> bool:
     if first is left and _DOUBT_BEFORE.search(opening) is not None:
         return True
     return _DOUBT_AFTER.match(text, stop, stop + 90) is not None
+
+
+def _converts(words: Sequence[str], ratio: Fraction | None) -> bool:
+    """Tell whether the words around a pair whose sides differ by ``ratio`` may be two units.
+
+    One word alone, as in "4 * 3 eggs = 24 eggs", converts nothing unless it is a known unit.
+    """
+    known = sum(word in CONVERTIBLE for word in set(words))
+    scaled = not SCALES.keys().isdisjoint(words)
+    return known > 1 or (ratio in _RATIOS and (known > 0 or scaled or len(set(words)) > 1))
 
 
 def worded(text: str, tokens: list[Token], *sides: Side) -> bool:

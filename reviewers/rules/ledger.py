@@ -6,14 +6,14 @@ from fractions import Fraction
 
 from reviewers.rules.equations import read_page
 
-_ORDINARY = frozenset(
+ORDINARY = frozenset(
     Fraction(n)
     for n in (*range(11), 12, 14, 15, 16, 20, 24, 25, 28, 30, 31, 36, 40, 48, 50, 52, 60, 75, 80)
 ) | {Fraction(n) for n in (90, 100, 120, 144, 180, 360, 365, 366, 1000, 1760, 3600, 5280, 10**6)}
 """Whole numbers that a writer may use without having been given them."""
 _SPACED = re.compile(r"(?<![\w.,])[0-9]{1,3}(?: [0-9]{3}){1,4}(?![\w.,]?[0-9])")
 _MAX_LOCAL = 8
-"""Numbers of a sentence that are tried as operands of a calculation in words."""
+"""Numbers of a clause that are tried as operands of a calculation in words."""
 _MAX_BITS = 200
 
 
@@ -42,17 +42,17 @@ class Ledger:
 
     def explains(self, value: Fraction) -> bool:
         """Tell whether a value is known, ordinary, or one of these as a share or per cent."""
-        if self.has(value) or value in _ORDINARY or value.numerator.bit_length() > _MAX_BITS:
+        if self.has(value) or value in ORDINARY or value.numerator.bit_length() > _MAX_BITS:
             return True
         scaled = (value * 100, value / 100, 1 - value, 100 - value, value - 1, value - 100)
         shares = (100 * (value - 1), 100 * (1 - value), 1 / value if value else value)
-        return any(self.has(v) or (v in _ORDINARY and v != 0) for v in (*scaled, *shares))
+        return any(self.has(v) or (v in ORDINARY and v != 0) for v in (*scaled, *shares))
 
     def fits(self, value: Fraction, local: Sequence[Fraction]) -> tuple[Fraction, ...]:
         """Return the operands of one operation on known values that gives ``value``, or ``()``.
 
-        At least one operand is among the sentence's own numbers, or both are in reach of the
-        previous sentence; 0 and 1 explain nothing.
+        At least one operand is among the clause's own numbers, or both are in reach of the
+        previous clause; 0 and 1 explain nothing.
         """
         here, near = set(local), set(self.near)
         for a in dict.fromkeys((*local[:_MAX_LOCAL], *self.near[:_MAX_LOCAL])):

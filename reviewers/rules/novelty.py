@@ -20,13 +20,14 @@ from itertools import pairwise
 from typing import ClassVar
 
 from dca.domain.review import Link, LinkKind, Step
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout, succeeded
 from dca.domain.spans import Span
 from reviewers.rules.answer import Answer, find_answer
 from reviewers.rules.equations import Page, read_page
 from reviewers.rules.numbers import TENS, UNITS, Verdict, compare
-from reviewers.rules.reading import Reading, RuleReviewer, failed
+from reviewers.rules.reading import Reading, RuleReviewer
 from reviewers.rules.sentences import clauses, sentences
+from reviewers.rules.widths import plain_widths
 
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 
@@ -82,7 +83,7 @@ class Novelty(RuleReviewer):
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
-        return read_novelty(rollout)
+        return read_novelty(rollout, self.success_at)
 
 
 class _Said:
@@ -162,9 +163,9 @@ class _Goal:
         return self.step is not None
 
 
-def read_novelty(rollout: Rollout) -> Reading:
+def read_novelty(rollout: Rollout, success_at: float = SUCCESS_AT) -> Reading:
     """Label every clause by what it adds."""
-    text, lost = rollout.completion, failed(rollout)
+    text, lost = rollout.completion, succeeded(rollout.reward, success_at) is False
     problem, before = _Said(), _Said()
     problem.add(_tokens(rollout.problem))
     goal = _Goal(read_page(text), find_answer(rollout))
@@ -204,7 +205,7 @@ def _clauses(text: str) -> Iterator[Span]:
 
 def _tokens(text: str) -> list[str]:
     """Return lower-case words and numbers; number words and thousands marks are unified."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(plain_widths(text).lower())
     return [_unified(word) for word in words]
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 from dca.domain.errors import ConfigError
 from dca.domain.labels import CONTRIBUTION_V1, LabelSet
 from dca.domain.review import Blame, Link, Review, ReviewerInfo, Soundness, Step
-from dca.domain.rollout import Rollout
+from dca.domain.rollout import SUCCESS_AT, Rollout
 from dca.domain.spans import Span
 from reviewers.protocol import review_key
 
-VERSION = "2"
+VERSION = "3"
 """Version of the rules: a rule that answers differently is another reviewer."""
 
 
@@ -34,6 +34,8 @@ class RuleReviewer:
     """The labels that it may use; every key in ``needs`` must be among them."""
     title: str = ""
     """Name in the configuration; ``""`` is the rule's own."""
+    success_at: float = SUCCESS_AT
+    """Smallest reward of a success: blame is said of failures, soundness of successes."""
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
@@ -51,7 +53,8 @@ class RuleReviewer:
     @property
     def info(self) -> ReviewerInfo:
         """Who this is: each rule is a family of its own."""
-        return ReviewerInfo(self.title or self.name, "rules", f"rules-{self.name}", VERSION)
+        name, family = self.title or self.name, f"rules-{self.name}"
+        return ReviewerInfo(name, "rules", family, VERSION, {"success_at": self.success_at})
 
     @property
     def prompt_digest(self) -> str:
@@ -73,13 +76,3 @@ class RuleReviewer:
             blame=found.blame,
             soundness=found.soundness,
         )
-
-
-def failed(rollout: Rollout) -> bool:
-    """Tell whether the outcome is known to be a failure: a reward below one half."""
-    return rollout.reward is not None and rollout.reward < 0.5
-
-
-def succeeded(rollout: Rollout) -> bool:
-    """Tell whether the outcome is known to be a success: a reward above one half."""
-    return rollout.reward is not None and rollout.reward > 0.5

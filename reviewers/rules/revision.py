@@ -17,18 +17,16 @@ text says outright that something is wrong, lower where that is only seen from w
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
 from dca.domain.review import Blame, Link, LinkKind, Step
-from dca.domain.rollout import Rollout
-from dca.domain.spans import Span
-from reviewers.rules.cues import Cue, cues_in, settles
-from reviewers.rules.equations import Equation, Page, read_page
+from dca.domain.rollout import SUCCESS_AT, Rollout, succeeded
+from reviewers.rules.cues import Cue, settles
+from reviewers.rules.equations import read_page
 from reviewers.rules.numbers import Verdict, show
-from reviewers.rules.reading import Reading, RuleReviewer, failed
-from reviewers.rules.sentences import sentences, trim
+from reviewers.rules.reading import Reading, RuleReviewer
+from reviewers.rules.stretches import Stretch, stretches
 
 PLAIN = 0.8
 """Confidence of a retraction in so many words."""
@@ -40,8 +38,6 @@ _CHECK_REACH = 4
 """How many stretches a check may take."""
 _KNOWN_REACH = 60
 """How many stretches before a check may hold what it confirms."""
-_STRENGTH = (Cue.RETRACT, Cue.TURN, Cue.CHECK, Cue.DOUBT)
-"""Cues from the strongest to the weakest."""
 _ANSWERS = re.compile(r"no(?:pe)?[,.]", re.IGNORECASE)
 _SHARED = 0.6
 """Share of words that two statements of one quantity have in common."""
@@ -56,20 +52,7 @@ class Revision(RuleReviewer):
 
     def read(self, rollout: Rollout) -> Reading:
         """Return what the rule finds."""
-        return read_revision(rollout)
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A sentence, or the part of one before, at or after a cue."""
-
-    span: Span
-    cue: Cue | None
-    """The cue that it is, ``None`` for plain text."""
-    equations: tuple[Equation, ...]
-    """The equations that begin in it."""
-    values: tuple[Fraction, ...]
-    """The numbers in it."""
+        return read_revision(rollout, self.success_at)
 
 
 class _Marks:
@@ -83,11 +66,12 @@ class _Marks:
         self.labels[place] = (label, sure, reason)
 
 
-def read_revision(rollout: Rollout) -> Reading:
+def read_revision(rollout: Rollout, success_at: float = SUCCESS_AT) -> Reading:
     """Mark what the text takes back, and link it to what it led to."""
     text = rollout.completion
     page = read_page(text)
     parts = stretches(text, page)
+    lost = succeeded(rollout.reward, success_at) is False
     given = frozenset(numeral.value for numeral in read_page(rollout.problem).numerals)
     marks = _Marks()
     place = 0
@@ -101,54 +85,8 @@ def read_revision(rollout: Rollout) -> Reading:
     return Reading(
         tuple(Step(parts[position].span, *marks.labels[position]) for position in order),
         tuple(Link(step_of[a], step_of[b], kind) for a, b, kind in marks.links),
-        blame=Blame(min(blamed)) if blamed and failed(rollout) else None,
+        blame=Blame(min(blamed)) if blamed and lost else None,
     )
-
-
-def stretches(text: str, page: Page) -> list[Stretch]:
-    """Return the sentences of ``text``, cut around every cue."""
-    found: list[Stretch] = []
-    equation = numeral = 0
-    for span, cue in _pieces(text):
-        first, start = equation, numeral
-        while equation < len(page.equations) and page.equations[equation].span.start < span.stop:
-            equation += 1
-        while numeral < len(page.numerals) and page.numerals[numeral].span.start < span.stop:
-            numeral += 1
-        values = tuple(n.value for n in page.numerals[start:numeral])
-        found.append(Stretch(span, cue, page.equations[first:equation], values))
-    return found
-
-
-def _pieces(text: str) -> list[tuple[Span, Cue | None]]:
-    pieces: list[tuple[Span, Cue | None]] = []
-    for sentence in sentences(text):
-        start = sentence.start
-        for cue, where in cues_in(text, sentence.start, sentence.stop):
-            pieces += [(span, None) for span in _plain(text, start, where.start)]
-            pieces.append((where, cue))
-            start = where.stop
-        pieces += [(span, None) for span in _plain(text, start, sentence.stop)]
-    return _joined(pieces)
-
-
-def _joined(pieces: list[tuple[Span, Cue | None]]) -> list[tuple[Span, Cue | None]]:
-    """Join cues that follow one another, "Wait, no. That's wrong", under the strongest."""
-    joined: list[tuple[Span, Cue | None]] = []
-    for span, cue in pieces:
-        before = joined[-1] if joined else None
-        if cue is not None and before is not None and before[1] is not None:
-            strongest = min(cue, before[1], key=_STRENGTH.index)
-            joined[-1] = (Span(before[0].start, span.stop), strongest)
-        else:
-            joined.append((span, cue))
-    return joined
-
-
-def _plain(text: str, start: int, stop: int) -> list[Span]:
-    """Return the text between cues, without outer space; marks alone are nothing."""
-    span = trim(text, start, stop)
-    return [span] if any(sign.isalnum() for sign in span.text(text)) else []
 
 
 def _follow(

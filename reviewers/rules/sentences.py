@@ -18,7 +18,7 @@ _ABBREVIATION = re.compile(
 )
 _CLAUSE = re.compile(
     r"(?:,\s|\s)(?=(?:so|but|because|therefore|thus|hence|since|which means)\b)"
-    r"|,\s(?=(?:and|then)\b)|;\s|\s[–—]\s",
+    r"|,\s(?=(?:and|then)\b)|;\s|\s[–—]\s(?![$€£]?[0-9(])",
     re.IGNORECASE,
 )
 _LONE_WORD = re.compile(r"\W{0,8}+[^\W\d]{0,40}+(?:['’][^\W\d]{1,9}+)?\W{0,8}+")
@@ -32,7 +32,8 @@ def sentences(text: str) -> list[Span]:
 def clauses(text: str, sentence: Span) -> list[Span]:
     """Return the clauses of one sentence, cut before "so", "but", "because" and the like.
 
-    A cut before "then" needs a comma: "she then had" is one clause. No cut leaves a single word.
+    A cut before "then" needs a comma: "she then had" is one clause. A dash before a number is a
+    minus, and no cut leaves a single word.
     """
     cuts = [sentence.start]
     for match in _CLAUSE.finditer(text, sentence.start, sentence.stop):

@@ -40,7 +40,9 @@ def left_end(text: str, tokens: list[Token], kinds: str, start: int) -> int:
     """
     before = kinds[start - 1] if start else "b"
     head = tokens[start]
-    spaced = text[head.start - 1 : head.start].isspace()
+    # A tag that only dresses a number may stand on either side of the space.
+    ends = (tokens[start - 1].stop if start else 0, head.start - 1)
+    spaced = any(text[end : end + 1].isspace() for end in ends)
     if before in "bW=w":
         unread = head.kind == "(" and before in "wW" and not spaced
         if head.kind == "-" and text[head.stop : head.stop + 1].isspace():
@@ -59,11 +61,13 @@ def right_end(tokens: list[Token], kinds: str, start: int, stop: int) -> int:
     after = kinds[stop] if stop < len(kinds) else "b"
     beyond = kinds[stop + 1] if stop + 1 < len(kinds) else "b"
     unread = after == "n" and kinds[stop - 1] in "n%)"
+    # A tag or a bar behind an operator holds its operand.
+    parted = any(token.text in ("<", "|") for token in tokens[stop + 1 : stop + 2])
     if after in "+*/^":
-        unread = beyond != "b"
+        unread = beyond != "b" or parted
     elif after == "-":
         unread = beyond == "q" or (beyond in "w(" and tokens[stop].text == "-")
-        unread = unread and tokens[stop].stop < tokens[stop + 1].start
+        unread = parted or (unread and tokens[stop].stop < tokens[stop + 1].start)
     elif after == "q":
         unread = tokens[stop].text[:1] not in tuple("<>≤≥≠!#|")
         unread = unread or tokens[stop].text == "!"

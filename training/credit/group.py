@@ -27,9 +27,10 @@ class PanelSignal:
     span_GT: Int[np.ndarray, "G T"]
     """Number of the consensus span, ``NO_SPAN`` where there is none."""
     blamed_GT: Bool[np.ndarray, "G T"]
-    """True on the step that the panel blames for a failure."""
+    """True on the step that the panel blames; it is asked about failures only."""
     unsound_G: Bool[np.ndarray, " G"]
-    """True where the panel agrees that the stated steps do not support the answer."""
+    """True where the panel agrees that the stated steps do not support the answer; it is asked
+    about successes only."""
     reviewed_G: Bool[np.ndarray, " G"]
     """False where a rollout has no consensus."""
 
@@ -40,6 +41,8 @@ class Group:
 
     reward_G: Float[np.ndarray, " G"]
     """Outcome reward."""
+    success_G: Bool[np.ndarray, " G"]
+    """True where the reward counts as a success, see ``dca.domain.rollout.succeeded``."""
     sampled_GT: Bool[np.ndarray, "G T"]
     """True where the policy sampled the token; False for padding."""
     panel: PanelSignal | None = None
@@ -49,6 +52,7 @@ class Group:
         """Refuse arrays whose shapes disagree, and rewards that are no numbers."""
         rollouts, tokens = self.sampled_GT.shape
         _expect("reward_G", self.reward_G, (rollouts,))
+        _expect("success_G", self.success_G, (rollouts,))
         if not np.isfinite(self.reward_G).all():
             raise CreditError("reward_G holds a value that is not finite")
         if self.panel is None:

@@ -19,9 +19,10 @@ def weighted_nll(logp_BT: Float[Tensor, "B T"], columns: Columns, num_items: Ten
 
     over the positions in the loss. The advantage decides which positions those are, not how much
     they count: ``training.prepare`` keeps tokens with a positive advantage only, because imitation
-    has no counter-force for what went wrong. With weights of 1 this is plain supervised
-    fine-tuning on the successes (rejection sampling, e.g. arXiv 2308.01825). The normaliser is
-    the number of loss tokens of the whole accumulated batch, so a deliberative weight, whose mean
+    has no counter-force for what went wrong. With rewards 0 and 1 and weights of 1 this is plain
+    supervised fine-tuning on the successes of groups that are not of one outcome (rejection
+    sampling, e.g. arXiv 2308.01825). The normaliser is the number of loss tokens of the whole
+    accumulated batch, so a deliberative weight, whose mean
     over a rollout is 1, leaves the scale of the loss as it is.
 
     Args:

@@ -1,0 +1,1 @@
+"""The languages of providers: how a question is written and a reply read. Pure, one file each."""

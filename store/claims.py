@@ -1,0 +1,82 @@
+"""Claims: which review is being asked for by which job, written down before the first request.
+
+A claim is made before anything is sent and goes away in the transaction that stores the answer.
+So two runs at once never pay for one review twice, and after a kill the claims that are left say
+which reviews were under way.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import CursorResult, delete, func, select
+from sqlalchemy.orm import Session
+
+from store.jobs import lose_jobs
+from store.selection import among
+from store.tables import AbstentionRow, ClaimRow, JobRow, ReviewRow
+from store.writing import dialect_of, insert_new, now
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What was left behind by jobs that are gone."""
+
+    jobs: tuple[int, ...]
+    """Jobs that were found dead."""
+    claims: int
+    """Reviews that were under way, whose requests may have been paid for."""
+
+
+def claim(
+    session: Session, job: int, keys: Sequence[str], *, again: bool = False
+) -> frozenset[str]:
+    """Claim reviews for a job and return those that it now holds.
+
+    Left out is what another job holds and what has been answered in the meantime.
+
+    Args:
+        session: Open session.
+        job: Number of the job, running.
+        keys: ``ReviewKey.id`` of each.
+        again: Whether an abstention counts as no answer.
+    """
+    created = now()
+    insert_new(session, ClaimRow, [{"id": key, "job": job, "created": created} for key in keys])
+    dialect = dialect_of(session)
+    held = select(ClaimRow.id).where(among(ClaimRow.id, keys, dialect), ClaimRow.job == job)
+    mine = set(session.scalars(held))
+    # Read after the claim: whoever held it before has stored the answer before letting go.
+    answered: set[str] = set()
+    for answer in (ReviewRow,) if again else (ReviewRow, AbstentionRow):
+        answered.update(session.scalars(select(answer.id).where(among(answer.id, keys, dialect))))
+    release(session, mine & answered)
+    return frozenset(mine - answered)
+
+
+def release(session: Session, keys: Iterable[str]) -> None:
+    """Let claims go: answered, or not asked after all. Safe to repeat."""
+    gone = sorted(keys)
+    if gone:
+        session.execute(delete(ClaimRow).where(among(ClaimRow.id, gone, dialect_of(session))))
+
+
+def release_job(session: Session, job: int) -> int:
+    """Let go what a job still holds and return how many claims that were."""
+    result = session.execute(delete(ClaimRow).where(ClaimRow.job == job))
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def count_claims(session: Session, *, other_than: int | None = None) -> int:
+    """Return how many reviews are being asked for, by jobs other than ``other_than``."""
+    statement = select(func.count()).select_from(ClaimRow)
+    if other_than is not None:
+        statement = statement.where(ClaimRow.job != other_than)
+    return session.scalar(statement) or 0
+
+
+def reap(session: Session) -> Reaped:
+    """Mark the jobs that are gone as ``lost`` and let go whatever no running job holds."""
+    lost = lose_jobs(session)
+    running = select(JobRow.id).where(JobRow.status == "running")
+    result = session.execute(delete(ClaimRow).where(ClaimRow.job.not_in(running)))
+    return Reaped(tuple(lost), result.rowcount if isinstance(result, CursorResult) else 0)
