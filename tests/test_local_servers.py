@@ -131,7 +131,10 @@ def test_the_bundled_rollouts_are_reviewed_over_both_dialects_and_settled(capsys
         for answer in given:
             check(answer, rollouts[answer.key.rollout_id])
     assert settled.code == 0, settled.err
-    assert settled.document["rollouts"] == COUNT
+    assert settled.document["version"]["rollouts"] == COUNT
+    assert settled.document["abstentions"] == {
+        row["name"]: COUNT - row["reviews"] for row in reviewed["reviewers"]
+    }
 
 
 def last_reply(answer: Review | Abstention) -> dict:
