@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from dca.config import Config
 from dca.domain.consensus import Consensus
 from dca.domain.rollout import Rollout
+from dca.pipeline.caps import caps_of
 from dca.pipeline.consensus import ConsensusResult, settle_store
 from dca.pipeline.credit import CreditOptions, CreditResult, assign_store
 from dca.pipeline.export import ExportOrder, ExportResult, FileFormat, export_store
@@ -94,6 +95,7 @@ class Project:
             _selection(where),
             concurrency=self.config.review.concurrency,
             retry_failed=retry_failed,
+            caps=caps_of(self.config.review),
             progress=progress,
         )
 

@@ -13,6 +13,8 @@ become.
 from dataclasses import dataclass
 from enum import Enum
 
+from dca.domain.errors import BudgetSpent
+
 NANO = 1_000_000_000
 """Nanodollars in a dollar."""
 
@@ -99,3 +101,18 @@ class Budget:
         """Count a reservation as spent: nobody knows whether the request was charged."""
         self.settle(worst, worst)
         self.doubtful = self.doubtful + worst
+
+    def refusal(self, name: str, worst: Cost) -> BudgetSpent:
+        """Return the error of a request by ``name`` that fits in no case, and what would help."""
+        cap = self.caps.crossed(self.spent + worst)
+        if cap == "dollars":
+            most = f"${worst.dollars:.4f}"
+            left = f"${max(0.0, (self.caps.dollars or 0.0) - self.spent.dollars):.4f}"
+        else:
+            most = f"{worst.tokens:,} tokens"
+            left = f"{max(0, (self.caps.tokens or 0) - self.spent.tokens):,} tokens"
+        return BudgetSpent(
+            f"{name}: one more request may cost {most}, and {left} of the budget is left",
+            cap=cap,
+            hint="Raise the cap, or lower max_output_tokens: its worst case is set aside.",
+        )

@@ -12,7 +12,7 @@ length limit and a refusal do not, because asking the same again would bring the
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dca.domain.errors import (
     ReplyInvalid,
@@ -103,26 +103,34 @@ def abstention_kind(error: ReviewError) -> AbstentionKind:
 
 def add_usage(one: Usage, other: Usage) -> Usage:
     """Return the sum of two usages; a figure that neither states stays unknown."""
-    pairs = {name: (getattr(one, name), getattr(other, name)) for name in _FIGURES}
-    known = {name: pair for name, pair in pairs.items() if pair != (None, None)}
-    return Usage(**{name: (a or 0) + (b or 0) for name, (a, b) in known.items()})
+    if one == _NOTHING:
+        return other
+    return Usage(*(_add(getattr(one, name), getattr(other, name)) for name in _FIGURES))
+
+
+def _add(one: float | None, other: float | None) -> Any:  # noqa: ANN401 - as the field's own type
+    """Return the sum of two figures; ``None`` when neither is known."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 _FIGURES = tuple(item.name for item in fields(Usage))
+_NOTHING = Usage()
 
 
-def discuss(reviewer: Asker, rollout: Rollout) -> Dialogue:
-    """Ask about one rollout in one question."""
+def discuss(reviewer: Asker, rollout: Rollout, question: Question | None = None) -> Dialogue:
+    """Ask about one rollout in one question, which is posed unless it is given."""
     key, book = review_key(reviewer, rollout), Book()
     try:
         if not rollout.completion.strip():
             raise ReplyInvalid("the completion holds no text to review")
-        question = pose(rollout, reviewer.asking)
+        asked = question or pose(rollout, reviewer.asking)
 
         def read(text: str) -> Parsed:
-            return parse_reply(text, rollout.completion, question.form, question.units)
+            return parse_reply(text, rollout.completion, asked.form, asked.units)
 
-        parsed = yield from obtain(question, read, book)
+        parsed = yield from obtain(asked, read, book)
     except ReviewError as error:
         return (book.abstention(key, error),)
     return (book.review(key, parsed),)
@@ -177,10 +185,11 @@ def repair(question: Question, reply: str, error: ReviewError) -> Question:
     is then asked once more as it was.
     """
     if isinstance(error, ReplyTruncated) or not 0 < len(reply.strip()) <= LONGEST_REPEATED:
-        return question
+        return replace(question, flaw=str(error))
     words = (
-        f"That reply cannot be used: {error}. Reply to the request above again, in full, with the"
-        " one JSON object in the form that the instructions give and nothing else."
+        f"That reply cannot be used: {error}. Mend this, and keep the rest of your judgement as it"
+        " is. Reply to the request above once more, in full, with the one JSON object in the form"
+        " that the instructions give and nothing else."
     )
     turns: Sequence[Turn] = (*question.turns, Turn("assistant", reply), Turn("user", words))
-    return replace(question, turns=tuple(turns))
+    return replace(question, turns=tuple(turns), flaw=str(error))

@@ -35,6 +35,8 @@ class Question:
     """What the reply must look like."""
     units: tuple[Span, ...] = ()
     """The units that were shown; empty in the ``quotes`` protocol."""
+    flaw: str = ""
+    """What was wrong with the reply before; empty where this is no repair turn. Not sent."""
 
 
 class Ended(StrEnum):

@@ -9,10 +9,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from dca.domain.errors import (
-    BudgetSpent,
     CredentialError,
     DcaError,
     ReviewError,
@@ -28,7 +27,7 @@ from reviewers.endpoint import Endpoint
 from reviewers.exchange import Cause, Fault, Question, Reply
 from reviewers.gate import Closed, Gate, Lane
 from reviewers.meter import Meter
-from reviewers.patience import Patience
+from reviewers.patience import LONGEST_LIMIT, Patience
 from reviewers.prices import Price, cost_of, worst_case
 from reviewers.protocol import Answerer
 from reviewers.responses import judge
@@ -37,6 +36,8 @@ from reviewers.wire import Response, Wire
 
 SILENCE = 300.0
 """Seconds for which a server may only fail before it is asked nothing more in this run."""
+LOOK_UP = 1.0
+"""Seconds after which a long wait looks up whether the line is still there."""
 ROOM_LATER = 0.05
 """Seconds until the budget is asked again whether requests in flight turned out cheaper."""
 
@@ -149,14 +150,22 @@ class Line:
             outcome = await self._attempt(body, begun=begun)
             if isinstance(outcome, Reply):
                 return outcome
-            wait = self._next_wait(patience, outcome)
+            wait = self._next_wait(patience, outcome, begun=begun)
             self.meter.resting += 1
             try:
-                await self._gate.rest(wait, begun=begun)
+                await self._rest(wait, begun=begun)
             finally:
                 self.meter.resting -= 1
 
-    def _next_wait(self, patience: Patience, fault: Fault) -> float:
+    async def _rest(self, seconds: float, *, begun: bool) -> None:
+        """Wait, holding no slot; raises ``Closed`` soon after the line goes down."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            await self._gate.rest(min(left, LOOK_UP), begun=begun)
+            if self._lane.over() and not begun:
+                raise Closed
+
+    def _next_wait(self, patience: Patience, fault: Fault, *, begun: bool) -> float:
         """Return the seconds until the next attempt after ``fault``.
 
         Raises:
@@ -169,10 +178,13 @@ class Line:
                     f"{self.name}: {fault.message}",
                     hint="Check the key in the environment variable of api_key_env and its"
                     " rights.",
-                )
+                ),
+                begun=begun,
             )
-        if fault.cause is Cause.QUOTA:
-            self._go_down(ReviewerUnavailable(f"{self.name}: {fault.message}"))
+        # A limit that lasts longer than anybody waits will meet every other question too.
+        endless = fault.cause is Cause.LIMIT and fault.retry_after > LONGEST_LIMIT
+        if fault.cause is Cause.QUOTA or endless:
+            self._go_down(ReviewerUnavailable(f"{self.name}: {fault.message}"), begun=begun)
         wait = patience.next_wait(fault)
         if wait is None:
             address = self._reviewer.endpoint.address
@@ -180,12 +192,14 @@ class Line:
             raise ReviewerUnavailable(f"{self.name}: {fault.message}{where}", raw=fault.raw)
         return wait
 
-    def _go_down(self, error: DcaError) -> None:
-        """Ask nothing more; whoever waits goes away."""
+    def _go_down(self, error: DcaError, *, begun: bool) -> NoReturn:
+        """Ask nothing more; whoever waits goes away, and what was paid for in part abstains."""
         if self.down is None:
             self.down = error
             self.meter.down = str(error)
             self._gate.call()
+        if begun:
+            raise ReviewerUnavailable(str(error))
         raise Closed
 
     async def _attempt(self, body: bytes, *, begun: bool) -> Reply | Fault:
@@ -213,20 +227,21 @@ class Line:
         traffic = self._traffic
         while True:
             while (wait := traffic.due(passage, now := time.monotonic()) - now) > 0:
-                self._give_up_if_silent(now)
-                await self._gate.rest(wait, begun=begun)
+                self._give_up_if_silent(now, begun=begun)
+                await self._rest(wait, begun=begun)
             async with self._gate.slot(self._lane, begun=begun):
                 # The way may have been closed while this one waited for its slot.
                 if traffic.enter(passage, time.monotonic()):
                     yield
                     return
 
-    def _give_up_if_silent(self, now: float) -> None:
+    def _give_up_if_silent(self, now: float, *, begun: bool) -> None:
         """Ask nothing more of a server that has only failed for too long."""
         silent = self._traffic.silent_for(now)
         if silent > SILENCE:
             self._go_down(
-                ReviewerUnavailable(f"{self.name}: only faults for {silent:.0f} s; {self._last}")
+                ReviewerUnavailable(f"{self.name}: only faults for {silent:.0f} s; {self._last}"),
+                begun=begun,
             )
 
     async def _send(self, body: bytes, passage: Passage) -> Reply | Fault:
@@ -273,24 +288,8 @@ class Line:
         """Reserve the worst case of a request, waiting for others to end if it may then fit."""
         while (verdict := self._budget.reserve(worst)) is not Verdict.GRANTED:
             if verdict is Verdict.NEVER:
-                self._go_down(self._spent(worst))
-            await self._gate.rest(ROOM_LATER, begun=begun)
-
-    def _spent(self, worst: Cost) -> BudgetSpent:
-        """Return the error of a budget that has no room for a request of ``worst``."""
-        budget = self._budget
-        cap = budget.caps.crossed(budget.spent + worst)
-        if cap == "dollars":
-            most, left = f"${worst.dollars:.4f}", budget.caps.dollars or 0.0
-            rest = f"${max(0.0, left - budget.spent.dollars):.4f}"
-        else:
-            most = f"{worst.tokens:,} tokens"
-            rest = f"{max(0, (budget.caps.tokens or 0) - budget.spent.tokens):,} tokens"
-        return BudgetSpent(
-            f"{self.name}: one more request may cost {most}, and {rest} of the budget is left",
-            cap=cap,
-            hint="Raise the cap, or lower max_output_tokens: its worst case is set aside.",
-        )
+                self._go_down(self._budget.refusal(self.name, worst), begun=begun)
+            await self._rest(ROOM_LATER, begun=begun)
 
     def _cost(self, outcome: Reply | Fault) -> Cost | None:
         """Return what a request cost; ``None``: nobody knows."""

@@ -155,7 +155,7 @@ def _survey(rollout: Rollout, asking: Asking, room: int) -> _Survey:
     ratio = asking.bytes_per_token
     form = asking.form(asking.outcome(rollout))
     units = cut_units(text)
-    left = room - _fixed_tokens(rollout, asking, form)
+    left = room - fixed_tokens(rollout, asking)
     if left < LEAST_ROOM:
         raise ReplyTruncated(
             f"of {room} tokens for a question the instructions and the problem leave"
@@ -163,18 +163,21 @@ def _survey(rollout: Rollout, asking: Asking, room: int) -> _Survey:
         )
     outline = int(left * OUTLINE_SHARE)
     window = left - outline
-    windows = plan_windows(unit_costs(text, units, ratio), window, int(window * OVERLAP_SHARE))
-    shown = units if asking.protocol is ReplyProtocol.UNITS else ()
-    sketcher = Sketcher(text, shown, asking.labels, outline, ratio)
+    numbered = asking.protocol is ReplyProtocol.UNITS
+    costs = unit_costs(text, units, ratio, numbered=numbered)
+    windows = plan_windows(costs, window, int(window * OVERLAP_SHARE))
+    sketcher = Sketcher(text, units if numbered else (), asking.labels, outline, ratio)
     return _Survey(rollout, asking, form, units, windows, sketcher)
 
 
-def _fixed_tokens(rollout: Rollout, asking: Asking, form: ReplyForm) -> int:
-    """Return the tokens of a question without outline and reasoning."""
-    numbers = dict.fromkeys(("number", "parts", "first", "last", "count"), "999999")
-    if asking.protocol is ReplyProtocol.QUOTES:
-        numbers = {name: numbers[name] for name in ("number", "parts")}
-    exhibit = Exhibit("", (form.outcome.value, "last", "outline"), {**numbers, "outline": ""})
+def fixed_tokens(rollout: Rollout, asking: Asking) -> int:
+    """Return the tokens of a question about a window without outline and reasoning."""
+    form = asking.form(asking.outcome(rollout))
+    names = ["number", "parts"]
+    if asking.protocol is ReplyProtocol.UNITS:
+        names += ["first", "last", "count"]
+    slots = {"outline": "", **dict.fromkeys(names, "999999")}
+    exhibit = Exhibit("", (form.outcome.value, "last", "outline"), slots)
     system, turns = put(rollout, asking, form, Scope.PART, (exhibit,))
     return question_tokens(Question(system, turns, form), asking.bytes_per_token)
 

@@ -103,12 +103,9 @@ def _renamed(links: Sequence[Link], at: Mapping[int, int]) -> list[Link]:
     return [link for link in moved if link.source != link.target]
 
 
-def _drafts(
-    old: Sequence[Step], new: Sequence[Step], overlap: Span, text: str
-) -> list[_Draft]:
+def _drafts(old: Sequence[Step], new: Sequence[Step], overlap: Span, text: str) -> list[_Draft]:
     """Return the merged steps in no order."""
     drafts = [_Draft(step, [], position) for position, step in enumerate(new)]
-    kept: list[_Draft] = []
     mates = _mates(old, new, overlap)
     for position, step in enumerate(old):
         mate = mates.get(position)
@@ -116,22 +113,27 @@ def _drafts(
         if mate is not None and joined is not None:
             drafts[mate].old.append(position)
             drafts[mate].step = joined
-        if mate is None or joined is None:
-            kept.append(_Draft(step, [position]))
-    takers = [step.span for step in new if step.span.start < overlap.stop]
-    for draft in (*kept, *(draft for draft in drafts if draft.old)):
-        mine = None if draft.new is None else new[draft.new].span
-        rest = _rest(draft.step.span, [span for span in takers if span != mine], text)
-        if rest is not None:
-            draft.step = replace(draft.step, span=rest)
-        elif draft.new is not None:
-            draft.step = new[draft.new]
+            continue
+        takers = [item.span for item in new] if step.span.stop > overlap.start else []
+        rest = _rest(step.span, takers, text)
+        if rest is None:
+            sizes = [item.span.overlap(step.span) for item in new]
+            drafts[sizes.index(max(sizes))].old.append(position)
         else:
-            span = draft.step.span
-            most = max(range(len(new)), key=lambda at: (new[at].span.overlap(span), -at))
-            drafts[most].old.extend(draft.old)
-            draft.old = []
-    return [draft for draft in (*kept, *drafts) if draft.old or draft.new is not None]
+            drafts.append(_Draft(replace(step, span=rest), [position]))
+    return [_trimmed(draft, new, text) for draft in drafts]
+
+
+def _trimmed(draft: _Draft, new: Sequence[Step], text: str) -> _Draft:
+    """Return ``draft`` without text of the earlier window that the later gave to another step."""
+    if draft.new is None or not draft.old:
+        return draft
+    mine = new[draft.new].span
+    others = (step.span for at, step in enumerate(new) if at != draft.new)
+    # Steps of one reply may overlap; only what the earlier window adds is given away.
+    takers = [span for span in others if not span.overlap(mine)]
+    rest = _rest(draft.step.span, takers, text) or mine
+    return replace(draft, step=replace(draft.step, span=rest))
 
 
 def _mates(old: Sequence[Step], new: Sequence[Step], overlap: Span) -> dict[int, int]:
@@ -172,9 +174,7 @@ def _joined(old: Step, new: Step, overlap: Span) -> Step | None:
 def _rest(span: Span, takers: Sequence[Span], text: str) -> Span | None:
     """Return the longest stretch of ``span`` that no taker holds, ``None`` when there is none."""
     pieces = [span]
-    for taker in takers:
-        if not taker.overlap(span):
-            continue
+    for taker in (taker for taker in takers if taker.overlap(span)):
         pieces = [
             Span(start, stop)
             for piece in pieces

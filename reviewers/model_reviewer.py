@@ -11,8 +11,9 @@ from dca.domain.labels import LabelSet
 from dca.domain.review import Abstention, Review, ReviewerInfo
 from dca.domain.rollout import Rollout
 from reviewers.calling import Calling
+from reviewers.choose import dialogue_for
 from reviewers.dialects.dialect import Dialect
-from reviewers.dialogue import ABSTENTION_ERRORS, Dialogue, discuss
+from reviewers.dialogue import ABSTENTION_ERRORS, Dialogue
 from reviewers.endpoint import Endpoint
 from reviewers.line import Line
 from reviewers.prices import Price
@@ -78,12 +79,11 @@ class ModelReviewer:
     @property
     def bundle(self) -> int:
         """Rollouts that are asked about together."""
-        return 1
+        return self.asking.together
 
     def dialogue(self, rollouts: Sequence[Rollout]) -> Dialogue:
         """Return what is to be said about ``rollouts``, at most ``bundle`` of them."""
-        (rollout,) = rollouts
-        return discuss(self, rollout)
+        return dialogue_for(self, rollouts)
 
     async def __aenter__(self) -> Self:
         """Read the key and open a connection of its own."""

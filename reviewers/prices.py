@@ -25,6 +25,9 @@ class Price:
     """Input written to the provider's cache; ``None``: as other input."""
     batch: float = 1.0
     """Factor on all of these in the provider's batch API, in (0, 1]."""
+    long_above: int | None = None
+    """A request with more input tokens than this is charged by ``long`` as a whole."""
+    long: "Price | None" = None
 
 
 FREE = Price(0.0, 0.0)
@@ -41,6 +44,8 @@ def cost_of(usage: Usage, price: Price | None, *, batch: bool = False) -> Cost |
         return None
     if price is None:
         return Cost(0, taken + given)
+    if price.long is not None and price.long_above is not None and taken > price.long_above:
+        return cost_of(usage, price.long, batch=batch)
     cached, written = usage.cached_tokens or 0, usage.cache_write_tokens or 0
     plain = max(0, taken - cached - written)
     dollars = (
@@ -63,9 +68,17 @@ def worst_case(
     taken = body_bytes + ENVELOPE_TOKENS
     if price is None:
         return Cost(0, taken + max_tokens)
-    dearest = max(price.input, _or(price.cache_write, 0.0))
-    dollars = taken * dearest + max_tokens * price.output
-    return Cost(_nanodollars(dollars, price, batch=batch), taken + max_tokens)
+    prices = [price]
+    if price.long is not None and price.long_above is not None and taken > price.long_above:
+        prices.append(price.long)
+    dearest = max(_dearest(item, taken, max_tokens, batch=batch) for item in prices)
+    return Cost(dearest, taken + max_tokens)
+
+
+def _dearest(price: Price, taken: int, given: int, *, batch: bool) -> int:
+    """Return what ``taken`` tokens cost where each is charged as the dearest kind of input."""
+    kinds = (price.input, _or(price.cached_input, 0.0), _or(price.cache_write, 0.0))
+    return _nanodollars(taken * max(kinds) + given * price.output, price, batch=batch)
 
 
 def _or(value: float | None, other: float) -> float:

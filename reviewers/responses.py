@@ -1,6 +1,7 @@
 """From a response to a reply or a fault: pure, the same for every dialect."""
 
 import email.utils
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -15,7 +16,7 @@ LONGEST_MESSAGE = 300
 LONGEST_SHOWN = 2_000
 """Bytes of an error's body that are read for its words."""
 
-_EXHAUSTED = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
+EXHAUSTED = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
 """Words of an error that waiting does not heal."""
 _BY_STATUS = {
     401: Cause.KEY,
@@ -61,7 +62,7 @@ def _refusal(response: Response, secret: str, now: float) -> Fault:
         # Some servers repeat the key, or a part of it, in these answers: not one word is kept.
         return Fault(cause, f"the endpoint refused the key (HTTP {status})", status)
     words = redact(response.body[:LONGEST_SHOWN], secret)
-    if status in (400, 403, 429) and any(mark in words.lower() for mark in _EXHAUSTED):
+    if status in (400, 403, 429) and any(mark in words.lower() for mark in EXHAUSTED):
         cause = Cause.QUOTA
     asked = headers.get("x-should-retry")
     if asked == "false" and cause in (Cause.OVERLOAD, Cause.LIMIT):
@@ -105,12 +106,21 @@ def redact(text: str | bytes, secret: str) -> str:
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
     """Return the seconds that a response asks to wait, 0 when it does not say."""
-    try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        said = headers.get("retry-after", "0")
-    try:
-        return max(0.0, float(said))
-    except ValueError:
-        date = email.utils.parsedate_tz(said)
+    exact = _number(headers.get("retry-after-ms"))
+    if exact is not None:
+        return max(0.0, exact / 1000)
+    said = headers.get("retry-after", "0")
+    seconds = _number(said)
+    if seconds is not None:
+        return max(0.0, seconds)
+    date = email.utils.parsedate_tz(said)
     return 0.0 if date is None else max(0.0, email.utils.mktime_tz(date) - now)
+
+
+def _number(said: str | None) -> float | None:
+    """Return the finite number that a header holds, else ``None``."""
+    try:
+        number = float(said or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

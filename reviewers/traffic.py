@@ -12,6 +12,7 @@ from reviewers.calling import Calling
 from reviewers.exchange import Cause, Fault, Reply
 from reviewers.headroom import SILENT, Headroom
 from reviewers.limits import Limiter, Ticket
+from reviewers.patience import LONGEST_LIMIT
 from reviewers.tokens_estimate import TokensEstimate
 from reviewers.width import Width
 
@@ -99,7 +100,7 @@ class Traffic:
         else:
             self._failed(outcome, begun, now)
             self._limiter.learn(passage.headroom, ticket, now)
-        if isinstance(outcome, Fault) and outcome.retry_after > 0:
+        if isinstance(outcome, Fault) and 0 < outcome.retry_after <= LONGEST_LIMIT:
             self._limiter.pause(now + outcome.retry_after)
 
     def silent_for(self, now: float) -> float:

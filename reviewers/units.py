@@ -66,19 +66,18 @@ _LOOKBACK = 12
 
 def cut_units(text: str) -> tuple[Span, ...]:
     """Return the units of ``text`` in order, as code point spans that hold no line end."""
-    return tuple(
-        piece
-        for line in _LINE.finditer(text)
-        for clause in _clauses(text, line.start(), line.end())
-        for piece in _short(text, clause)
-    )
-
-
-def _clauses(text: str, start: int, stop: int) -> Iterator[Span]:
-    """Cut one line at its punctuation; nothing but white space is left out."""
-    for cut in (*_cuts(text, start, stop), stop):
-        yield from _trimmed(text, start, cut)
-        start = cut
+    units: list[Span] = []
+    for line in _LINE.finditer(text):
+        start, stop = line.span()
+        for cut in (*_cuts(text, start, stop), stop):
+            piece = text[start:cut]
+            body = piece.strip()
+            if body:
+                begin = start + len(piece) - len(piece.lstrip())
+                clause = Span(begin, begin + len(body))
+                units.extend((clause,) if len(body) <= LIMIT else _short(text, clause))
+            start = cut
+    return tuple(units)
 
 
 def _cuts(text: str, start: int, stop: int) -> Iterator[int]:

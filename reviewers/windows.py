@@ -30,10 +30,20 @@ def estimate_tokens(text: str, bytes_per_token: float) -> int:
     return digits + int(others / bytes_per_token) + 1
 
 
-def unit_costs(text: str, units: Sequence[Span], bytes_per_token: float) -> list[int]:
-    """Return the estimated tokens of each unit, with its number and the space before it."""
+def unit_costs(
+    text: str, units: Sequence[Span], bytes_per_token: float, *, numbered: bool
+) -> list[int]:
+    """Return the estimated tokens of each unit, with its number and the space before it.
+
+    Args:
+        text: The whole completion.
+        units: Of ``text``.
+        bytes_per_token: Of the model.
+        numbered: True: shown as numbered lines, which repeat no long white space; else as it is.
+    """
+    most = LIMIT if numbered else len(text)
     stops = (0, *(unit.stop for unit in units))
-    gaps = (min(unit.start - stop, LIMIT) for unit, stop in zip(units, stops, strict=False))
+    gaps = (min(unit.start - stop, most) for unit, stop in zip(units, stops, strict=False))
     return [
         estimate_tokens(f"[{number}] {unit.text(text)}", bytes_per_token)
         + int(gap / bytes_per_token)

@@ -92,7 +92,7 @@ class Wire:
                 asyncio.timeout(deadline),
                 self._session.post(
                     url,
-                    data=body,
+                    data=aiohttp.BytesPayload(body),  # Named, so that nobody looks for its kind.
                     headers=headers,
                     allow_redirects=False,
                     proxy=self._proxy(url),

@@ -3,17 +3,21 @@
 A claim is made before anything is sent and goes away in the transaction that stores the answer.
 So two runs at once never pay for one review twice, and after a kill the claims that are left say
 which reviews were under way.
+
+The claims of a batch at a provider are held by the batch's own job, which no process has to be
+alive for, see ``store.batches``.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, delete, func, select
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.jobs import lose_jobs
+from store.jobs import HOLDING, lose_jobs
+from store.reviews import answered
 from store.selection import among
-from store.tables import AbstentionRow, ClaimRow, JobRow, ReviewRow
+from store.tables import ClaimRow, JobRow
 from store.writing import dialect_of, insert_new, now
 
 
@@ -42,15 +46,13 @@ def claim(
     """
     created = now()
     insert_new(session, ClaimRow, [{"id": key, "job": job, "created": created} for key in keys])
-    dialect = dialect_of(session)
-    held = select(ClaimRow.id).where(among(ClaimRow.id, keys, dialect), ClaimRow.job == job)
+    wanted = among(ClaimRow.id, keys, dialect_of(session))
+    held = select(ClaimRow.id).where(wanted, ClaimRow.job == job)
     mine = set(session.scalars(held))
     # Read after the claim: whoever held it before has stored the answer before letting go.
-    answered: set[str] = set()
-    for answer in (ReviewRow,) if again else (ReviewRow, AbstentionRow):
-        answered.update(session.scalars(select(answer.id).where(among(answer.id, keys, dialect))))
-    release(session, mine & answered)
-    return frozenset(mine - answered)
+    done = answered(session, keys, again=again)
+    release(session, mine & done)
+    return frozenset(mine - done)
 
 
 def release(session: Session, keys: Iterable[str]) -> None:
@@ -66,6 +68,18 @@ def release_job(session: Session, job: int) -> int:
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
+def hand_over(session: Session, keys: Sequence[str], job: int, other: int) -> None:
+    """Let another job hold these claims of a job from now on."""
+    wanted = among(ClaimRow.id, keys, dialect_of(session))
+    session.execute(update(ClaimRow).where(wanted, ClaimRow.job == job).values(job=other))
+
+
+def claimed(session: Session, keys: Sequence[str]) -> frozenset[str]:
+    """Return which of these reviews any job holds."""
+    wanted = among(ClaimRow.id, keys, dialect_of(session))
+    return frozenset(session.scalars(select(ClaimRow.id).where(wanted)))
+
+
 def count_claims(session: Session, *, other_than: int | None = None) -> int:
     """Return how many reviews are being asked for, by jobs other than ``other_than``."""
     statement = select(func.count()).select_from(ClaimRow)
@@ -75,8 +89,8 @@ def count_claims(session: Session, *, other_than: int | None = None) -> int:
 
 
 def reap(session: Session) -> Reaped:
-    """Mark the jobs that are gone as ``lost`` and let go whatever no running job holds."""
+    """Mark the jobs that are gone as ``lost`` and let go whatever no job at work holds."""
     lost = lose_jobs(session)
-    running = select(JobRow.id).where(JobRow.status == "running")
+    running = select(JobRow.id).where(JobRow.status.in_(HOLDING))
     result = session.execute(delete(ClaimRow).where(ClaimRow.job.not_in(running)))
     return Reaped(tuple(lost), result.rowcount if isinstance(result, CursorResult) else 0)

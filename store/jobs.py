@@ -16,6 +16,9 @@ from store.writing import Row, now
 LOST_AFTER = 120.0
 """A running job that is silent for longer, in seconds, is ``lost``."""
 
+HOLDING = ("running", "submitted")
+"""States of jobs that hold claims."""
+
 Outcome = Literal["done", "partial", "failed", "interrupted", "lost"]
 
 
@@ -25,10 +28,13 @@ class Job:
 
     id: int
     kind: str
-    """``import``, ``review``, ``consensus``, ``credit``, ``export`` or ``train``."""
+    """``import``, ``review``, ``batch``, ``consensus``, ``credit``, ``export`` or ``train``."""
     params: Mapping[str, object]
     status: str
-    """``running``, ``done``, ``partial``, ``failed``, ``interrupted``; ``lost`` when killed."""
+    """``running``, ``done``, ``partial``, ``failed``, ``interrupted``; ``lost`` when killed.
+
+    A batch at a provider is ``submitted``: no process has to be alive for it.
+    """
     done: int
     """Items finished."""
     total: int | None
@@ -81,6 +87,11 @@ def update_job(
     """Give a sign of life, with new figures where given; the others stay."""
     figures = {"done": done, "total": total, "counts": counts}
     _change(session, job_id, {name: value for name, value in figures.items() if value is not None})
+
+
+def submit_job(session: Session, job_id: int) -> None:
+    """Mark a job as work that a provider does: it is never ``lost``."""
+    _change(session, job_id, {"status": "submitted"})
 
 
 def finish_job(

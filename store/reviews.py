@@ -115,6 +115,21 @@ def pending(
         yield [to_rollout(row, arrays=False) for row in rows]
 
 
+def answered(session: Session, keys: Sequence[str], *, again: bool = False) -> frozenset[str]:
+    """Return which of the reviews with these ids are answered.
+
+    Args:
+        session: Open session.
+        keys: ``ReviewKey.id`` of each.
+        again: Whether an abstention counts as no answer.
+    """
+    found: set[str] = set()
+    for answer in (ReviewRow,) if again else (ReviewRow, AbstentionRow):
+        wanted = among(answer.id, keys, dialect_of(session))
+        found.update(session.scalars(select(answer.id).where(wanted)))
+    return frozenset(found)
+
+
 def count_pending(
     session: Session,
     reviewer_digest: str,
@@ -126,9 +141,24 @@ def count_pending(
     retry_failed: bool = False,
 ) -> int:
     """Return how many rollouts ``pending`` would yield."""
+    key = reviewer_digest, prompt_digest, label_set, round_
+    return sum(1 for _ in pending_ids(session, *key, selection, retry_failed=retry_failed))
+
+
+def pending_ids(
+    session: Session,
+    reviewer_digest: str,
+    prompt_digest: str,
+    label_set: str,
+    round_: int,
+    selection: Selection,
+    *,
+    retry_failed: bool = False,
+) -> Iterator[str]:
+    """Yield the ids of the rollouts that ``pending`` would yield, in its order, without texts."""
     kept = AnswerFilter(label_set, round_, (reviewer_digest,), (prompt_digest,))
     answers = (ReviewRow,) if retry_failed else (ReviewRow, AbstentionRow)
-    return sum(1 for _ in _unanswered(session, selection, kept, answers))
+    return _unanswered(session, selection, kept, answers)
 
 
 def _unanswered(
@@ -141,11 +171,11 @@ def _unanswered(
     """
     for keys in chunks(selected_keys(session, selection), KEY_PAGE):
         ids = [key for _, key in keys]
-        answered: set[str] = set()
+        done: set[str] = set()
         for answer in answers:
             wanted = _kept(session, answer, ids, kept)
-            answered.update(session.scalars(select(answer.rollout_id).where(*wanted)))
-        yield from (key for key in ids if key not in answered)
+            done.update(session.scalars(select(answer.rollout_id).where(*wanted)))
+        yield from (key for key in ids if key not in done)
 
 
 def reviews_of(

@@ -14,7 +14,7 @@ from store.tables import Base
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """Revision that this version writes; revisions are numbered in the order of time."""
 VERSION_TABLE = "dca_schema"
 """Not Alembic's own name: a store may share a database with another program's tables."""

@@ -5,6 +5,9 @@
               ├─< consensus >──── consensus_versions
               └─< token_scores    credit_runs        jobs    label_sets
 
+    jobs ─┬─< claims    reviewers ─┬─< batches
+          └─< batches              └─< replies
+
 Times are UTC in ISO 8601 text, so that they sort and read the same everywhere.
 """
 
@@ -295,4 +298,54 @@ class ClaimRow(Base):
     id: Mapped[str] = mapped_column(Key, primary_key=True)
     """``ReviewKey.id``."""
     job: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    created: Mapped[str]
+
+
+class BatchRow(Base):
+    """Requests that were given to a provider together, see ``store.batches``."""
+
+    __tablename__ = "batches"
+    __table_args__ = (Index(None, "state"),)
+
+    id: Mapped[str] = mapped_column(Key, primary_key=True)
+    job: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    """The batch's own job, which holds its claims."""
+    run: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    """The job that submitted it."""
+    reviewer: Mapped[str] = mapped_column(Key, ForeignKey("reviewers.digest"))
+    prompt: Mapped[str] = mapped_column(Key)
+    label_set: Mapped[str] = mapped_column(Key)
+    remote: Mapped[str | None]
+    state: Mapped[str] = mapped_column(Key)
+    requests: Mapped[int]
+    items: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    """Compressed JSON, see ``store.batches``."""
+    nanodollars: Mapped[int] = mapped_column(BigInteger)
+    """Most that it can cost, as the next."""
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    counts: Mapped[Any] = mapped_column(Json)
+    message: Mapped[str]
+    created: Mapped[str]
+    changed: Mapped[str]
+
+
+class ReplyRow(Base):
+    """One reply of a dialogue that is not at its end, see ``store.replies``."""
+
+    __tablename__ = "replies"
+    __table_args__ = (Index(None, "reviewer"),)
+
+    dialogue: Mapped[str] = mapped_column(Key, primary_key=True)
+    """``ReviewKey.id`` of the first rollout that is asked about."""
+    turn: Mapped[int] = mapped_column(primary_key=True)
+    reviewer: Mapped[str] = mapped_column(Key, ForeignKey("reviewers.digest"))
+    prompt: Mapped[str] = mapped_column(Key)
+    label_set: Mapped[str] = mapped_column(Key)
+    rollouts: Mapped[Any | None] = mapped_column(Json)
+    """Ids of all rollouts where there are several."""
+    question: Mapped[str] = mapped_column(Key)
+    body: Mapped[bytes | None]
+    fault: Mapped[str]
+    tries: Mapped[int]
+    usage: Mapped[Any | None] = mapped_column(Json)
     created: Mapped[str]

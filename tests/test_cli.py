@@ -9,7 +9,7 @@ import pytest
 from dca import cli
 from dca.cli.flags import Display, Flags, read_flags
 from dca.cli.grammar import Verbs
-from dca.cli.verbs import CONFIG, DATABASE, VERBS, asked_for_json, named_verb, root
+from dca.cli.verbs import CONFIG, DATABASE, PANEL, VERBS, asked_for_json, named_verb, root
 from dca.domain.errors import UsageError
 from tests.command_line import (
     clean_folder,
@@ -37,7 +37,7 @@ def test_the_help_loads_no_database_no_client_and_no_torch():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stderr == "0 []\n"
-    for name in (*VERBS, "config", "db", "--store", "--json"):
+    for name in (*VERBS, "config", "db", "panel", "--store", "--json"):
         assert f"  {name} " in done.stdout
 
 
@@ -56,12 +56,18 @@ def test_no_verb_loads_torch_or_a_client_for_its_help():
 
 
 @pytest.mark.parametrize(
-    "verb", [*VERBS, *(f"config {v}" for v in CONFIG), *(f"db {v}" for v in DATABASE)]
+    "verb",
+    [
+        *VERBS,
+        *(f"config {v}" for v in CONFIG),
+        *(f"db {v}" for v in DATABASE),
+        *(f"panel {v}" for v in PANEL),
+    ],
 )
 def test_every_verb_has_a_help_that_begins_like_its_line_in_the_list(capsys, verb):
     answer = invoke(capsys, *verb.split(), "--help")
 
-    tables = {"config": CONFIG, "db": DATABASE}
+    tables = {"config": CONFIG, "db": DATABASE, "panel": PANEL}
     entry = tables.get(verb.split()[0], VERBS)[verb.split()[-1]]
     assert answer.code == 0
     assert answer.out.startswith(f"Usage: dca {verb} ")
@@ -210,7 +216,7 @@ def test_the_root_knows_every_verb():
     command = root()
 
     assert isinstance(command, Verbs)
-    assert set(command.commands) == {*VERBS, "config", "db"}
+    assert set(command.commands) == {*VERBS, "config", "db", "panel"}
 
 
 def test_python_dash_m_dca_is_the_command():

@@ -72,8 +72,14 @@ def test_without_any_file_there_are_defaults_and_the_offline_panel(here):
         (
             "[reviewers.a]\nkind = 'anthropic'\nmodel = 'm'\nrule = 'x'\n",
             "dca.toml:4: unknown key reviewers.a.rule; there is model, protocol, outcome, "
-            "temperature, effort, max_output_tokens, timeout, retries, kind, family, "
+            "style, persona, examples, rollouts_per_request, temperature, effort, "
+            "max_output_tokens, context_tokens, timeout, retries, price, kind, family, "
             "api_key_env, base_url, response_format",
+        ),
+        (
+            "[reviewers.a]\nkind = 'openai'\nmodel = 'm'\ncontext_tokens = 16000\n",
+            "dca.toml:4: reviewers.a.context_tokens = 16000: leaves no room beside "
+            "max_output_tokens = 16000",
         ),
         (
             "[reviewers.novelty]\nkind = 'replay'\n",

@@ -138,8 +138,8 @@ def test_the_bundled_rollouts_are_reviewed_over_both_dialects_and_settled(capsys
 
 
 def last_reply(answer: Review | Abstention) -> dict:
-    """Return the last of the replies, one to a line: what cannot be used is asked for again."""
-    return [json.loads(line) for line in answer.raw.split("\n")][-1]
+    """Return the last of the replies: what cannot be used is asked for once more."""
+    return json.loads(answer.raw.rpartition("\n")[2])
 
 
 def check(answer: Review | Abstention, rollout: Rollout) -> None:

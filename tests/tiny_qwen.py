@@ -32,8 +32,8 @@ _BEGINNINGS = {
     "]": 6.0,
     "}": 6.0,
     '"': 5.0,
-    "1": 3.0,
-    "2": 2.0,
+    "1": 4.5,
+    "2": 3.0,
     "3": 1.0,
 }
 """Logits above the rest of tokens that begin so; the first that fits."""

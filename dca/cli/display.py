@@ -5,10 +5,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,14 +21,18 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from dca.cli.amounts import duration
 from dca.cli.flags import Display, Flags
+from dca.cli.review_panel import Frame, reviewer_line
 from dca.cli.terminal import is_dumb, one_line
-from dca.pipeline.progress import Progress, ReviewerFigures, Silent
+from dca.pipeline.progress import Agreement, Progress, ReviewerFigures, Silent
 
 PLAIN_SECONDS = 30.0
 """Seconds between two plain lines of one stage."""
 JSON_SECONDS = 1.0
 """Seconds between two JSON events of one stage."""
+FRAMES_PER_SECOND = 4
+"""How often a terminal is drawn anew."""
 RATE_AFTER = 20
 """Units done before a rate and an end are foretold."""
 
@@ -44,6 +48,9 @@ class Stage:
     """Seconds of the clock at its beginning."""
     done: int = 0
     counts: Counter[str] = field(default_factory=Counter[str])
+    reviewers: Sequence[ReviewerFigures] = ()
+    """The reviewers at work; empty in other stages."""
+    agreement: Agreement | None = None
 
     def rate(self, now: float) -> float | None:
         """Return units per second, ``None`` while too few are done."""
@@ -57,7 +64,7 @@ class Stage:
 
 
 Write = Callable[[str, Stage, float, str], str]
-"""(event, stage, now, note) to one line of text."""
+"""(event, stage, now, note) to text without a newline at its end."""
 
 
 class Lines:
@@ -76,7 +83,6 @@ class Lines:
         self._clock = clock
         self._lock = threading.Lock()
         self._stage: Stage | None = None
-        self._reviewers: tuple[ReviewerFigures, ...] = ()
         self._ended = threading.Event()
 
     def start(self, total: int | None, name: str) -> None:
@@ -95,9 +101,13 @@ class Lines:
                 self._stage.done += n
                 self._stage.counts.update(counts)
 
-    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
+    def show(
+        self, reviewers: Sequence[ReviewerFigures], agreement: Agreement | None = None
+    ) -> None:
         """Keep the latest figures for the next line."""
-        self._reviewers = tuple(reviewers)
+        with self._lock:
+            if self._stage is not None:
+                self._stage.reviewers, self._stage.agreement = tuple(reviewers), agreement
 
     def note(self, text: str) -> None:
         """Say a sentence at once."""
@@ -136,47 +146,70 @@ def plain_line(event: str, stage: Stage, now: float, note: str) -> str:
     if rate is not None:
         parts.append(f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s")
     if event == "progress" and left is not None:
-        parts.append(f"about {_duration(left)} left")
+        parts.append(f"about {duration(left)} left")
     if event == "finish":
-        parts.append(f"{_duration(now - stage.began)}")
-    return " · ".join(parts)
+        parts.append(f"{duration(now - stage.began)}")
+    if stage.agreement is not None:
+        parts.append(f"alpha {stage.agreement.alpha:.2f} on {stage.agreement.rollouts:,}")
+    lines = [" · ".join(parts)]
+    if event == "progress":
+        lines += (f"  {reviewer_line(row)}" for row in stage.reviewers)
+    return "\n".join(lines)
 
 
 def json_line(event: str, stage: Stage, now: float, note: str) -> str:
     """Word one event for programs; unknown numbers are ``null``."""
     if event == "note":
         return json.dumps({"event": "note", "stage": stage.name or None, "text": note})
-    return json.dumps(
-        {
-            "event": event,
-            "stage": stage.name,
-            "done": stage.done,
-            "total": stage.total,
-            "counts": dict(stage.counts),
-            "seconds": round(now - stage.began, 3),
-            "per_second": stage.rate(now),
-            "seconds_left": stage.remaining(now),
-        }
-    )
+    fields: dict[str, object] = {
+        "event": event,
+        "stage": stage.name,
+        "done": stage.done,
+        "total": stage.total,
+        "counts": dict(stage.counts),
+        "seconds": round(now - stage.began, 3),
+        "per_second": stage.rate(now),
+        "seconds_left": stage.remaining(now),
+    }
+    if stage.reviewers:
+        fields["reviewers"] = [
+            {**row.as_json(), "projected_dollars": row.projected_dollars}
+            for row in stage.reviewers
+        ]
+        agreed = stage.agreement
+        fields["agreement"] = None if agreed is None else asdict(agreed)
+    return json.dumps(fields)
+
+
+class _Bars(Bars):
+    """A bar, or in its place the reviewers at work."""
+
+    frame: Frame | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn."""
+        return [self.make_tasks_table(self.tasks) if self.frame is None else self.frame]
 
 
 class Live:
-    """Progress as a line that redraws itself, for terminals."""
+    """Progress that redraws itself, for terminals: a line, or a row for each reviewer."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Draw on ``console``."""
         self._console = console
-        self._bars: Bars | None = None
+        self._clock = clock
+        self._bars: _Bars | None = None
         self._task = TaskID(0)
+        self._began = 0.0
         self._counts: Counter[str] = Counter()
-        self._reviewers: tuple[ReviewerFigures, ...] = ()
         self._lock = threading.Lock()
 
     def start(self, total: int | None, name: str) -> None:
         """Begin a stage on a line of its own."""
         self.finish()
         self._counts = Counter()
-        self._bars = Bars(
+        self._began = self._clock()
+        self._bars = _Bars(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -185,6 +218,7 @@ class Live:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
+            refresh_per_second=FRAMES_PER_SECOND,
         )
         self._task = self._bars.add_task(one_line(name), total=total, counts="")
         self._bars.start()
@@ -197,16 +231,20 @@ class Live:
         if self._bars is not None:
             self._bars.update(self._task, advance=n, counts=shown)
 
-    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
-        """Keep the latest figures."""
-        self._reviewers = tuple(reviewers)
+    def show(
+        self, reviewers: Sequence[ReviewerFigures], agreement: Agreement | None = None
+    ) -> None:
+        """Take the latest figures; they are drawn with the next frame."""
+        if self._bars is not None:
+            seconds = self._clock() - self._began
+            self._bars.frame = Frame(tuple(reviewers), agreement, seconds)
 
     def note(self, text: str) -> None:
-        """Say a sentence above the line."""
+        """Say a sentence above what is drawn."""
         self._console.print(Text(one_line(text)))
 
     def finish(self) -> None:
-        """End the stage, if there is one; its line stays."""
+        """End the stage, if there is one; its last frame stays."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
@@ -230,11 +268,3 @@ def make_progress(display: Display) -> Progress:
     if display is Display.JSON:
         return Lines(json_line, seconds=JSON_SECONDS)
     return Silent()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -9,13 +9,26 @@ from rich.console import Console
 from rich.text import Text
 
 from dca.cli.interrupt import draining
-from dca.cli.run import INTERRUPTED, PARTIAL, Run
+from dca.cli.review_budget import (
+    DryRun,
+    MaxCost,
+    MaxTime,
+    MaxTokens,
+    Pilot,
+    caps_to_keep,
+    confirm_cost,
+    ended_by_cap,
+    spending,
+)
+from dca.cli.review_estimate import Order, estimate
+from dca.cli.run import BUDGET, INTERRUPTED, PARTIAL, Run
 from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
 from dca.pipeline.panels import build_panel, shortage
 from dca.pipeline.review import ReviewerResult, ReviewResult, review_store
+from reviewers.budget import Caps
 
 HEADS = ("reviewer", "reviewed", "stored before", "pending", "tokens in", "out", "abstained")
 
@@ -33,6 +46,11 @@ def review(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where a reviewer abstained")
     ] = False,
+    max_cost: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
     where: Where = None,
     ids: Ids = None,
     limit: Limit = None,
@@ -41,13 +59,17 @@ def review(
     """Ask the panel; running again resumes.
 
     Only what is not answered yet is asked. Every answer is stored at once. Ctrl-C lets what is in
-    flight finish; a second one aborts. Exit code 3 when a reviewer abstained anywhere.
+    flight finish; a second one aborts. Exit code 3 when a reviewer abstained anywhere, 4 when a
+    cap ended the run.
     """
     run: Run = context.obj
     loaded = run.load(
         {
             ("review", "panel"): ("--panel", panel),
             ("review", "concurrency"): ("--concurrency", concurrency),
+            ("review", "max_cost"): ("--max-cost", max_cost),
+            ("review", "max_tokens"): ("--max-tokens", max_tokens),
+            ("review", "max_time"): ("--max-time", max_time),
         }
     )
     settings = loaded.config.review
@@ -56,31 +78,42 @@ def review(
     if lacks is not None:
         # Reviews are kept and other reviewers may join them, so this is no reason to refuse.
         run.note(f"warning: {lacks.reason}; {lacks.hint}")
+    caps = caps_to_keep(run, loaded.config, reviewers)
     with opened(loaded) as engine, draining(run) as stop:
+        chosen = Choice(where, ids, limit, sample).selection(run, engine)
+        if dry_run or pilot is not None:
+            order = Order(
+                settings.panel, reviewers, chosen, settings.concurrency, retry_failed=retry_failed
+            )
+            estimate(run, engine, order, pilot, caps, stop)
+            return
+        confirm_cost(run, engine, reviewers, chosen, caps, retry_failed=retry_failed)
         result = review_store(
             engine,
             reviewers,
-            Choice(where, ids, limit, sample).selection(run, engine),
+            chosen,
             concurrency=settings.concurrency,
             retry_failed=retry_failed,
+            caps=caps,
             progress=run.listener,
             stop=stop,
         )
-    finish(run, settings.panel, result)
+    finish(run, settings.panel, result, caps)
 
 
-def finish(run: Run, panel: str, result: ReviewResult) -> None:
+def finish(run: Run, panel: str, result: ReviewResult, caps: Caps) -> None:
     """Print what each reviewer did."""
-    stopped = INTERRUPTED if result.stopped else 0
-    code = stopped or (0 if result.complete else PARTIAL)
+    code = 0 if result.complete else PARTIAL
+    if ended_by_cap(result):
+        code = BUDGET
     run.done(
-        {"panel": panel, **asdict(result)},
-        lambda console: print_result(console, panel, result),
-        exit_code=code,
+        {"panel": panel, "caps": asdict(caps), **asdict(result)},
+        lambda console: print_result(console, panel, result, caps),
+        exit_code=INTERRUPTED if result.stopped else code,
     )
 
 
-def print_result(console: Console, panel: str, result: ReviewResult) -> None:
+def print_result(console: Console, panel: str, result: ReviewResult, caps: Caps) -> None:
     """Print one line per reviewer."""
     rows = [
         (
@@ -95,7 +128,7 @@ def print_result(console: Console, panel: str, result: ReviewResult) -> None:
         for row in result.reviewers
     ]
     print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5))
-    for line in failures(result):
+    for line in (*failures(result), *spending(result, caps)):
         console.print(Text(line), soft_wrap=True)
     done = "stopped" if result.stopped else "done"
     console.print(

@@ -25,6 +25,8 @@ PIPE_WIDTH = 100
 """Columns of text for people when standard output is no terminal."""
 PARTIAL = 3
 """Exit code: part of the work failed; the store is consistent and running again resumes."""
+BUDGET = 4
+"""Exit code: a cap on dollars, tokens or time ended the work; running again goes on."""
 GATE = 5
 """Exit code: a check that was asked for failed."""
 MISSING = 7

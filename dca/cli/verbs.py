@@ -35,6 +35,14 @@ VERBS = {
     "show": Entry("show:show", "Read one rollout as a score sheet.", READ),
 }
 
+PANEL = {
+    "list": Entry("panel:list_", "List the reviewers and their panels."),
+    "test": Entry("panel_trial:trial", "Try one reviewer on one rollout; nothing is stored."),
+    "pause": Entry("panel:pause", "Ask a reviewer of the running review nothing more for now."),
+    "resume": Entry("panel:resume", "Ask a paused reviewer again."),
+    "cost": Entry("panel_cost:cost", "Print what stored reviews have cost, by reviewer."),
+}
+
 CONFIG = {
     "show": Entry(
         "configuration:show", "Print every setting, and with --origin where it comes from."
@@ -53,6 +61,7 @@ DATABASE = {
 def root() -> Verbs:
     """Return the whole command line."""
     groups = (
+        Verbs("panel", PANEL, help="Look after the reviewers.", rich_help_panel=KEEP),
         Verbs("config", CONFIG, help="Look at the configuration.", rich_help_panel=KEEP),
         Verbs("db", DATABASE, help="Look after the store.", rich_help_panel=KEEP),
     )
@@ -69,7 +78,7 @@ def named_verb(arguments: Sequence[str]) -> str:
     for position, word in enumerate(words):
         if word in VERBS:
             return word
-        nested = {"config": CONFIG, "db": DATABASE}.get(word)
+        nested = {"panel": PANEL, "config": CONFIG, "db": DATABASE}.get(word)
         if nested is not None:
             following = words[position + 1 : position + 2]
             return " ".join([word, *(item for item in following if item in nested)])

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from dca.config.duration import duration
 from dca.config.reviewers import OFFLINE_RULES, ReviewerConfig, RulesReviewer, Table, Word
 from dca.domain.consensus import ConsensusParams
 from dca.domain.labels import CONTRIBUTION_V1, Label, LabelSet
@@ -74,6 +75,12 @@ class ReviewSettings(Table):
     """The panel that ``dca review`` asks and ``dca consensus`` counts."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     """Most reviews in flight at once."""
+    max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Most dollars that one run may spend; nothing is asked that could exceed them."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens, input and output, that one run may use."""
+    max_time: Annotated[str, AfterValidator(duration)] | None = None
+    """How long one run may ask anything new: ``90s``, ``45m``, ``2h30m``."""
 
 
 class ConsensusSettings(Table):

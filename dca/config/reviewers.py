@@ -4,7 +4,18 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from reviewers.examples import MOST_EXAMPLES
 
 NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 """Environment variables in capitals only: every provider's key has small letters or dashes."""
@@ -41,7 +52,9 @@ def server_url(url: str) -> str:
 VariableName = Annotated[str, AfterValidator(variable_name)]
 ServerUrl = Annotated[str, AfterValidator(server_url)]
 Word = Annotated[str, Field(min_length=1)]
+Persona = Literal["verifier", "teacher", "skeptic", "author"]
 Rule = Literal["arithmetic", "dataflow", "revision", "novelty"]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class RulesReviewer(Table):
@@ -50,6 +63,40 @@ class RulesReviewer(Table):
     kind: Literal["rules"] = "rules"
     rule: Rule
     """Which rule."""
+
+
+class PriceSettings(Table):
+    """``price = {input = ..., output = ...}``: US dollars for a million tokens."""
+
+    input: Dollars
+    """Input that the provider's cache does not hold."""
+    output: Dollars
+    """Output, hidden reasoning included."""
+    cached_input: Dollars | None = None
+    """Input read from the provider's cache; not set: as other input."""
+    cache_write: Dollars | None = None
+    """Input written to the provider's cache; not set: as other input."""
+    batch: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on all of these in the provider's batch API."""
+
+
+def price_or_free(value: object) -> object:
+    """Return what ``price`` says; one message for whatever is wrong with it."""
+    if value == FREE_OF_CHARGE or isinstance(value, PriceSettings):
+        return value
+    if not isinstance(value, dict):
+        # Pydantic reads ValueError only.
+        message = 'must be "free" or {input = ..., output = ...} in dollars a million tokens'
+        raise ValueError(message)  # noqa: TRY004 - see above
+    try:
+        return PriceSettings.model_validate(value)
+    except ValidationError as error:
+        faults = (f"{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False))
+        raise ValueError("; ".join(faults)) from error
+
+
+FREE_OF_CHARGE = "free"
+UserPrice = Annotated[PriceSettings | Literal["free"], BeforeValidator(price_or_free)]
 
 
 class ModelReviewer(Table):
@@ -61,16 +108,40 @@ class ModelReviewer(Table):
     """How it marks steps: ranges of numbered units, or quotes of the text."""
     outcome: Literal["aware", "blind"] = "aware"
     """Whether it is told the reward and the reference answer."""
+    style: Literal["full", "strict", "cheap"] = "full"
+    """How thoroughly it works: with reasons and confidences; besides, recomputing everything and
+    giving less credit in doubt; or labels, links and verdict only, for far fewer tokens."""
+    persona: Persona | None = None
+    """What it attends to with the most care, so that reviewers of a panel differ."""
+    examples: Annotated[int, Field(ge=0, le=MOST_EXAMPLES)] = 0
+    """Worked examples that it is shown; they use the labels of ``contribution-v1``."""
+    rollouts_per_request: Annotated[int, Field(ge=1, le=64)] = 1
+    """Most rollouts of one problem that one request shows; ``max_output_tokens`` is for all of
+    their reviews."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """Sampling temperature; left out of the request when not set."""
     effort: Word | None = None
     """Reasoning effort in the provider's words; left out of the request when not set."""
     max_output_tokens: Annotated[int, Field(ge=1)] = 16_000
     """Longest reply, reasoning included."""
+    context_tokens: Annotated[int, Field(ge=2_000)] | None = None
+    """Tokens that the model takes, question and reply together: what is longer is shown in
+    overlapping windows. Not set: everything is sent whole."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds for one request."""
     retries: Annotated[int, Field(ge=0, le=20)] = 4
     """Further tries after a transport fault or a rate limit."""
+    price: UserPrice | None = None
+    """Dollars for a million tokens, before the price table; ``free``: a server of your own."""
+
+    @field_validator("context_tokens")
+    @classmethod
+    def _replies_fit(cls, tokens: int | None, info: ValidationInfo) -> int | None:
+        """Refuse a context that the longest reply fills."""
+        longest = info.data.get("max_output_tokens", 0)
+        if tokens is not None and tokens <= longest:
+            raise ValueError(f"leaves no room beside max_output_tokens = {longest}")
+        return tokens
 
 
 class OpenAIReviewer(ModelReviewer):

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_origin
+from typing import get_args, get_origin
 
 from dca.config.lines import KeyPath, line_of, locate
 from dca.config.models import SETTINGS
@@ -152,7 +152,7 @@ def _parse(table: str, key: str, text: str) -> object:
     annotation = SETTINGS[table].model_fields[key].annotation
     if get_origin(annotation) is tuple:
         return [item.strip() for item in text.split(",") if item.strip()]
-    if not any(annotation is scalar for scalar in (bool, int, float)):
+    if not {annotation, *get_args(annotation)} & {bool, int, float}:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -52,13 +52,13 @@ class ReviewerInfo:
     """Model name, or the version of the rules."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """Protocol, sampling and other settings, JSON values only."""
+    digest: str = field(init=False, repr=False, compare=False)
+    """Content hash: a reviewer with other settings is another reviewer."""
 
-    @property
-    def digest(self) -> str:
-        """Content hash: a reviewer with other settings is another reviewer."""
-        return content_id(
-            "reviewer", self.name, self.kind, self.family, self.model, dict(self.settings)
-        )
+    def __post_init__(self) -> None:
+        """Hash what makes this reviewer, once: every review asks for it."""
+        parts = (self.name, self.kind, self.family, self.model, dict(self.settings))
+        object.__setattr__(self, "digest", content_id("reviewer", *parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from dca.config.reviewers import (
 )
 from dca.domain.consensus import ConsensusParams
 from dca.domain.errors import ConfigError
+from dca.pipeline.pricing import price_of
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.protocol import Reviewer
-from reviewers.question import Asking
+from reviewers.question import Asking, Style
 from reviewers.replay import Replay, load_recording
 from reviewers.rules import RULES
 from reviewers.schema import ReplyProtocol
@@ -116,6 +117,7 @@ def _openai(name: str, settings: OpenAIReviewer | CompatibleReviewer, config: Co
         family=settings.family,
         asking=_asking(settings, config),
         calling=_calling(settings),
+        price=price_of(settings),
         kind=settings.kind,
     )
 
@@ -129,6 +131,7 @@ def _anthropic(name: str, settings: AnthropicReviewer, config: Config) -> Review
         family=settings.family,
         asking=_asking(settings, config),
         calling=_calling(settings),
+        price=price_of(settings),
     )
 
 
@@ -151,6 +154,11 @@ def _asking(settings: ModelReviewer, config: Config) -> Asking:
         blind=settings.outcome == "blind",
         success_at=config.project.success_at,
         labels=config.label_set,
+        style=Style(settings.style),
+        persona=settings.persona,
+        examples=settings.examples,
+        together=settings.rollouts_per_request,
+        context_tokens=settings.context_tokens,
     )
 
 

@@ -46,6 +46,16 @@ class ReviewerFigures:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far reviewers agree so far, on a sample of what several of them have reviewed."""
+
+    alpha: float
+    """Krippendorff's alpha of the labels of characters, at most 1."""
+    rollouts: int
+    """Sampled rollouts that it rests on."""
+
+
 class Progress(Protocol):
     """A listener to one stage after another: ``start``, many ``advance`` and ``note``, ``finish``.
 
@@ -64,7 +74,9 @@ class Progress(Protocol):
         """Say one sentence about a change of state."""
         ...
 
-    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
+    def show(
+        self, reviewers: Sequence[ReviewerFigures], agreement: Agreement | None = None
+    ) -> None:
         """Take the latest figures of the reviewers at work, several times a second."""
         ...
 
@@ -85,7 +97,9 @@ class Silent:
     def note(self, text: str) -> None:
         """Ignore the sentence."""
 
-    def show(self, reviewers: Sequence[ReviewerFigures]) -> None:
+    def show(
+        self, reviewers: Sequence[ReviewerFigures], agreement: Agreement | None = None
+    ) -> None:
         """Ignore the figures."""
 
     def finish(self) -> None:

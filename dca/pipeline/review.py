@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from dca.domain.errors import NothingSelected
 from dca.domain.review import Answer
 from dca.pipeline.bridge import wait_for
+from dca.pipeline.caps import refuse_unpriced
 from dca.pipeline.desk import Desk
 from dca.pipeline.label_sets import keep_label_sets
 from dca.pipeline.progress import Progress, Silent
@@ -133,11 +134,14 @@ def review_store(
 
     Raises:
         NothingSelected: No rollout is selected.
-        ConfigError: The store uses the name of the label set for another one.
+        ConfigError: The store uses the name of the label set for another one, or dollars are
+            capped and the price of a model is not known.
         CredentialError: A key is missing or was refused; answers so far are stored.
     """
     started = time.monotonic()
     stop = stop or threading.Event()
+    if caps is not None and caps.dollars is not None:
+        refuse_unpriced(panel)
     with transaction(engine) as session:
         selected = count_rollouts(session, selection)
         if not selected:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from dca.domain.errors import BudgetSpent, CredentialError
 from dca.domain.review import Abstention, AbstentionKind, Answer, Usage
 from dca.pipeline.progress import Progress, ReviewerFigures
+from dca.pipeline.running_agreement import RunningAgreement
 from reviewers.dialogue import add_usage
 from reviewers.meter import Meter
 from reviewers.model_reviewer import ModelReviewer
@@ -90,6 +91,7 @@ class Tally:
         self.over = ""
         """The cap that ended the run."""
         self._begun = time.monotonic()
+        self._agreement = RunningAgreement(panel[0].labels)
         self._names = {reviewer.info.digest: reviewer.info.name for reviewer in panel}
         self._rows = {
             reviewer.info.name: _row(reviewer, pending[reviewer.info.name]) for reviewer in panel
@@ -120,6 +122,7 @@ class Tally:
             self.progress.advance(1, abstained=1)
         else:
             row.reviews += 1
+            self._agreement.take(answer)
             self.progress.advance(1)
 
     def _watch(self, row: Row, answer: Answer) -> None:
@@ -170,7 +173,8 @@ class Tally:
                 self._stop(row, f"stopped: {str(line.down).removeprefix(f'{row.name}: ')}")
                 if isinstance(line.down, BudgetSpent) and not self.over:
                     self.over = line.down.cap
-        self.progress.show([self._figures(row) for row in self._rows.values()])
+        figures = [self._figures(row) for row in self._rows.values()]
+        self.progress.show(figures, self._agreement.look())
 
     def raise_refused_key(self, board: Switchboard) -> None:
         """Raise the error of the first reviewer whose key was refused."""

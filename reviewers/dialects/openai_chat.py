@@ -26,6 +26,7 @@ _ENDED = {
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -128,4 +129,5 @@ def _usage(said: _Usage) -> Usage:
         output_tokens=said.completion_tokens,
         reasoning_tokens=given.reasoning_tokens if given else None,
         cached_tokens=taken.cached_tokens if taken else None,
+        cache_write_tokens=taken.cache_write_tokens if taken else None,
     )

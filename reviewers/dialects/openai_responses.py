@@ -23,6 +23,7 @@ _INCOMPLETE = {"max_output_tokens": Ended.TRUNCATED, "content_filter": Ended.REF
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -142,4 +143,5 @@ def _usage(said: _Usage) -> Usage:
         output_tokens=said.output_tokens,
         reasoning_tokens=given.reasoning_tokens if given else None,
         cached_tokens=taken.cached_tokens if taken else None,
+        cache_write_tokens=taken.cache_write_tokens if taken else None,
     )

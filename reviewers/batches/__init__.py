@@ -1,0 +1,1 @@
+"""Providers' batch APIs, behind one protocol: half the price, answers within a day."""
