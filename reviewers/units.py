@@ -19,98 +19,129 @@ LIMIT = 200
 CLAUSE = 16
 """Fewest code points on either side of a cut at a comma or a connective."""
 
-_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_LINE_END = re.compile(rf"\r\n|[{_ENDS}]")
 
-# Stretches that no cut may enter. Every repetition is bounded, so the scan is linear. A dollar
-# sign opens a formula only as in TeX: not before a space, and not closed after one.
+# Stretches that no cut may enter, never over the end of a line. Every repetition is bounded, so
+# the scan is linear. A dollar sign opens a formula only as in TeX: not before a space, and not
+# closed after one. Here and below one class of characters comes first, and a look behind asks
+# which of them it was: the search then skips everything else without trying the alternatives.
 _WHOLE = re.compile(
-    r"""
-      \$\$?(?=\S)[^$\n]{1,160}?(?<=\S)\$\$?(?!\d)   # $formula$
-    | \\\(.{1,160}?\\\) | \\\[.{1,160}?\\\]         # \(formula\)  \[formula\]
-    | `[^`\n]{1,160}`                               # `code`
-    | \([^()\n]{1,80}\) | \[[^\[\]\n]{1,80}\]       # (aside)  [list]
-    | \{[^{}\n]{1,80}\}
-    | https?://\S{1,160}
-    | </?\w{1,20}>
+    rf"""
+    [$\\`(\[{{h<]
+    (?: (?<=\$)\$?(?=\S)[^${_ENDS}]{{1,160}}?(?<=\S)\$\$?(?!\d)   # $formula$
+      | (?<=\\)\([^{_ENDS}]{{1,160}}?\\\)                         # \(formula\)
+      | (?<=\\)\[[^{_ENDS}]{{1,160}}?\\\]                         # \[formula\]
+      | (?<=`)[^`{_ENDS}]{{1,160}}`                               # `code`
+      | (?<=\()[^(){_ENDS}]{{1,80}}\)                             # (aside)
+      | (?<=\[)[^\[\]{_ENDS}]{{1,80}}\]                           # [list]
+      | (?<=\{{)[^{{}}{_ENDS}]{{1,80}}\}}
+      | (?<=h)ttps?://\S{{1,160}}
+      | (?<=<)/?\w{{1,20}}>
+    )
     """,
     re.VERBOSE,
 )
 
 _CLOSERS = r"[\"'”’»)\]}*_]{0,4}"
 _CONNECTIVES = "so|but|because|therefore|thus|hence|since|then|which|while|whereas|and|or"
+_INITIALS = r"[sbthwao\u017fSBTHWAO]"
+"""First letters of the connectives, the long s too, which is an s in any case."""
+_STOPS = ".!?:;؟؛۔।॥։።፧‽"
+_PAUSES = ",،՝፣—–"
+_WIDE_STOPS = "。！？；…︙"
+_WIDE_PAUSES = "，、："
 
-# A match ends where a unit ends. The name of the group says how strong the cut is.
+# A full stop after these ends no sentence. Words that often end one ("no.", "min.") are left out.
+# Grouped by length, because what is looked for behind has one length.
+_ABBREVIATIONS = (
+    "cf|vs|eq|dr|mr|ms",
+    r"e\.g|i\.e|eqs|fig|sec|mrs",
+    "resp|figs|prof",
+    r"w\.r\.t",
+    "approx",
+    r"w\.l\.o\.g",
+)
+_NO_ABBREVIATION = "".join(rf"(?<!\b(?i:{words})\.)" for words in _ABBREVIATIONS)
+
+
+def _left(least: int) -> str:
+    """Return the pattern that asks for ``least`` more code points of the line."""
+    return rf"(?=[^{_ENDS}]{{{least}}})"
+
+
+# A match ends where a unit may end. The name of the group says of what kind the cut is.
 _CUT = re.compile(
     rf"""
-      (?P<wide>[。！？；…︙]+[”’」』）】》]{{0,4}})              # full-width ends need no space
-    | (?P<end>[.!?:;؟؛۔।॥։።፧‽]+{_CLOSERS})(?=\s)           # the end of a sentence or main clause
-    | (?P<comma>[，、：])                                      # full-width commas need no space
-    | (?P<mild>[,،՝፣—–]{_CLOSERS})(?=\s)                     # a clause within a sentence
-    | (?P<tag></?(?:think|thinking|answer|solution)>)         # marks of thought and answer
-    | (?P<word>[ \t](?=(?:{_CONNECTIVES})[ \t]))              # English clauses without comma
+    [ \t{_ENDS}{_STOPS}{_PAUSES}<{_WIDE_STOPS}{_WIDE_PAUSES}]
+    (?: (?={_INITIALS})(?<=[ \t])(?=(?i:{_CONNECTIVES})[ \t]){_left(CLAUSE)}(?P<word>)
+      | (?<![ \t])
+        (?: (?<=[{_STOPS}]){_CLOSERS}(?=\s){_NO_ABBREVIATION}(?P<end>)  # of a sentence or clause
+          | (?<=[{_PAUSES}]){_CLOSERS}(?=\s){_left(CLAUSE)}(?P<mild>)   # a clause in a sentence
+          | (?<=[{_ENDS}])[{_ENDS}]*(?P<line>)
+          | (?<=<)/?(?i:think|thinking|answer|solution)>(?P<tag>)       # of thought and answer
+          | (?<=[{_WIDE_STOPS}])[{_WIDE_STOPS}]*[”’」』）】》]{{0,4}}(?P<wide>)  # need no space
+          | (?<=[{_WIDE_PAUSES}]){_left(CLAUSE // 2)}(?P<comma>)        # need no space
+        )
+    )
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
+_LEAST = {"word": CLAUSE, "mild": CLAUSE, "comma": CLAUSE // 2, "end": 1, "tag": 1, "wide": 1}
+"""Fewest code points between a cut of each kind and the one before."""
 
-# A full stop after these ends no sentence; a number or one letter at the beginning of a line
-# numbers an item of a list. Words that often end a sentence ("no.", "min.") are left out.
-_ABBREVIATION = re.compile(
-    r"\b(?:e\.g|i\.e|cf|vs|approx|resp|eqs?|figs?|sec|dr|mr|mrs|ms|prof|w\.r\.t|w\.l\.o\.g)\.\Z"
-    r"|^\s*[(\[]?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.:]\Z",
-    re.IGNORECASE,
-)
+# A number or one letter at the beginning of a line numbers an item of a list.
+_ITEM = re.compile(r"\s*[(\[]?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.:]", re.IGNORECASE)
 _LOOKBACK = 12
-"""Code points before a full stop that can hold an abbreviation."""
+"""Code points before a cut in which the number of an item is looked for."""
 
 
 def cut_units(text: str) -> tuple[Span, ...]:
     """Return the units of ``text`` in order, as code point spans that hold no line end."""
     units: list[Span] = []
-    for line in _LINE.finditer(text):
-        start, stop = line.span()
-        for cut in (*_cuts(text, start, stop), stop):
-            piece = text[start:cut]
-            body = piece.strip()
-            if body:
-                begin = start + len(piece) - len(piece.lstrip())
-                clause = Span(begin, begin + len(body))
-                units.extend((clause,) if len(body) <= LIMIT else _short(text, clause))
-            start = cut
+    start = 0
+    for cut in _cuts(text):
+        body = text[start:cut].strip()
+        if body:
+            begin = text.find(body, start, cut)
+            clause = Span(begin, begin + len(body))
+            units.extend((clause,) if len(body) <= LIMIT else _short(text, clause))
+        start = cut
     return tuple(units)
 
 
-def _cuts(text: str, start: int, stop: int) -> Iterator[int]:
-    """Yield where clauses of the line ``[start, stop)`` end."""
-    whole = [match.span() for match in _WHOLE.finditer(text, start, stop)]
-    inside = 0
-    last = start
-    for match in _CUT.finditer(text, start, stop):
-        at = match.end()
-        while inside < len(whole) and whole[inside][1] < at:
-            inside += 1
-        if inside < len(whole) and whole[inside][0] < at < whole[inside][1]:
-            continue
-        if match.lastgroup == "tag":
-            yield match.start()
-        elif not _ends_clause(text, match, (start, last, stop)):
-            continue
-        yield at
+def _cuts(text: str) -> list[int]:
+    """Return where lines and clauses end, in order, the end of the text last."""
+    whole = [match.span() for match in _WHOLE.finditer(text)]
+    stretches = iter((*whole, (len(text), len(text) + 1)))
+    opened, closed = next(stretches)
+    cuts: list[int] = []
+    line = last = 0
+    for match in _CUT.finditer(text):
+        at, kind = match.end(), match.lastgroup or ""
+        if kind == "line":
+            line = at
+        else:
+            while closed < at:
+                opened, closed = next(stretches)
+            if opened < at < closed or at - last < _LEAST[kind]:
+                continue
+            if kind == "end" and _numbers_item(text, line, at):
+                continue
+            if kind == "tag":
+                cuts.append(match.start())
+        cuts.append(at)
         last = at
+    cuts.append(len(text))
+    return cuts
 
 
-def _ends_clause(text: str, match: re.Match[str], where: tuple[int, int, int]) -> bool:
-    """Tell whether a candidate is a cut; ``where`` is line start, last cut and line stop."""
-    line, last, stop = where
-    at = match.end()
-    if match.lastgroup == "end" and text[at - 1] in ".:":
-        begin = max(line, at - _LOOKBACK)
-        return _ABBREVIATION.search(text[begin:at] if begin > line else text[line:at]) is None
-    if match.lastgroup in ("mild", "word"):
-        return at - last >= CLAUSE and stop - at >= CLAUSE
-    if match.lastgroup == "comma":
-        return at - last >= CLAUSE // 2 and stop - at >= CLAUSE // 2
-    return True
+def _numbers_item(text: str, line: int, at: int) -> bool:
+    """Tell whether nothing but the number of an item stands before ``at`` in its line."""
+    begin = at - _LOOKBACK
+    if begin > line and not text[begin].isspace():
+        return False
+    return _ITEM.fullmatch(text, max(line, begin), at) is not None
 
 
 def _short(text: str, span: Span) -> Iterator[Span]:

@@ -11,7 +11,7 @@ alive for, see ``store.batches``.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from store.jobs import HOLDING, lose_jobs
@@ -78,14 +78,6 @@ def claimed(session: Session, keys: Sequence[str]) -> frozenset[str]:
     """Return which of these reviews any job holds."""
     wanted = among(ClaimRow.id, keys, dialect_of(session))
     return frozenset(session.scalars(select(ClaimRow.id).where(wanted)))
-
-
-def count_claims(session: Session, *, other_than: int | None = None) -> int:
-    """Return how many reviews are being asked for, by jobs other than ``other_than``."""
-    statement = select(func.count()).select_from(ClaimRow)
-    if other_than is not None:
-        statement = statement.where(ClaimRow.job != other_than)
-    return session.scalar(statement) or 0
 
 
 def reap(session: Session) -> Reaped:

@@ -142,7 +142,7 @@ def batch_review(
         job = start_job(session, "review", params, total=total)
     tally = Tally(models, {row.name: row.pending for row in rows}, progress or Silent())
     for row in rows:
-        # A request that failed says nothing of the endpoint's health: others were not made after it.
+        # Requests of a batch fail one by one: none says anything of the endpoint.
         tally.row(row.name).watched = None
     tally.progress.start(total, "review in batches")
     budget = Budget(caps)
@@ -245,7 +245,10 @@ class _Run:
         if time.monotonic() > self.deadline and not self.office.over:
             self.office.over = "seconds"
         late = self.office.over == "seconds"
-        return not (self.rounds.cancel or late or post.stopped or self.stop.is_set())
+        # A full queue has room again when one of ours has ended.
+        no_room = bool(post.full and post.waiting)
+        stopped = self.rounds.cancel or self.stop.is_set() or bool(post.stopped)
+        return not (late or no_room or stopped)
 
     def _is_done(self, waiting: set[str]) -> bool:
         """Tell whether nothing is left to wait for."""
