@@ -48,6 +48,8 @@ class Work(msgspec.Struct, frozen=True):
     """Of ``ours``: a store with the rollouts."""
     timeout: float = 600.0
     """Seconds for one attempt."""
+    patience: float = 3600.0
+    """Of the SDKs: seconds for one item; their own timeout never ends a slow drip."""
     attempts: int = 4
     """Of ``loop``: most requests for one item."""
     again: bool = False
@@ -201,8 +203,9 @@ def _openai(work: Work, *, lean: bool = False, aio: bool = False) -> Outcome:
                             "/chat/completions", cast_to=httpx2.Response, content=body
                         )
                         return json.loads(found.content)["choices"][0]["message"]["content"]
-                    answer = await create(**questions[body])
-                except (openai.OpenAIError, ValueError):
+                    async with asyncio.timeout(work.patience):
+                        answer = await create(**questions[body])
+                except (openai.OpenAIError, ValueError, TimeoutError):
                     return None
                 return _checked(answer.choices[0].message.content)
 
@@ -234,8 +237,9 @@ def _anthropic(work: Work, *, lean: bool = False, aio: bool = False) -> Outcome:
                             "/v1/messages", cast_to=httpx2.Response, content=body
                         )
                         return json.loads(found.content)["content"][0]["text"]
-                    answer = await create(**questions[body])
-                except (anthropic.AnthropicError, ValueError):
+                    async with asyncio.timeout(work.patience):
+                        answer = await create(**questions[body])
+                except (anthropic.AnthropicError, ValueError, TimeoutError):
                     return None
                 return _checked(answer.content[0].text)
 

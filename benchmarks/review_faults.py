@@ -38,6 +38,8 @@ from store.reviews import abstentions_of, reviews_of
 
 CLIENTS = ("loop", "openai", "anthropic", "ours", "ours +retry")
 MOST_OVER = 1.03
+PATIENCE = 10
+"""Timeouts after which an item of an SDK is lost: its own timeout never ends a slow drip."""
 Items = Mapping[str, Mapping[str, Any]]
 """Ledger key to what the ledger says of the item."""
 
@@ -58,6 +60,7 @@ def measure(client: str, seed: int, args: argparse.Namespace, stores: Stores) ->
             folder=str(stores.folder),
             store=store if name == "ours" else "",
             timeout=args.timeout,
+            patience=PATIENCE * args.timeout,
             again=client.endswith("+retry"),
             keep=True,
         )

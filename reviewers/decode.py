@@ -73,11 +73,25 @@ def _plain(text: str, key: str) -> dict[str, object] | None:
     if not isinstance(value, dict) or key not in value:
         return None
     answer = cast("dict[str, object]", value)
-    # A key deeper down is found in the text and not counted here: such a reply goes the slow way.
-    lists = (item for item in answer.values() if isinstance(item, list))
-    items = [item for values in lists for item in cast("list[object]", values)]
-    inner = sum(len(cast("dict[str, object]", item)) for item in items if isinstance(item, dict))
-    return answer if len(answer) + inner == len(_KEY.findall(text)) else None
+    keys = _count_keys(answer)
+    # Every key has its colon, so as many colons as keys leave none for a key given twice. Only
+    # where strings hold colons too must the keys be looked for.
+    once = text.count(":") == keys or len(_KEY.findall(text)) == keys
+    return answer if once else None
+
+
+def _count_keys(answer: dict[str, object]) -> int:
+    """Return the number of keys of ``answer`` and of the objects in its lists.
+
+    A key deeper down is found in the text and not counted here: such a reply goes the slow way.
+    """
+    keys = len(answer)
+    for values in answer.values():
+        if isinstance(values, list):
+            for item in cast("list[object]", values):
+                if isinstance(item, dict):
+                    keys += len(cast("dict[str, object]", item))
+    return keys
 
 
 def _nothing(text: str, key: str) -> ReviewError:

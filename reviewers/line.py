@@ -31,6 +31,7 @@ from reviewers.patience import LONGEST_LIMIT, Patience
 from reviewers.prices import Price, cost_of, worst_case
 from reviewers.protocol import Answerer
 from reviewers.responses import judge
+from reviewers.secrecy import hide
 from reviewers.traffic import Passage, Traffic
 from reviewers.wire import Response, Wire
 
@@ -279,9 +280,10 @@ class Line:
         now = time.time()
         passage.headroom = dialect.headroom(response.headers, now)
         outcome = judge(response, dialect, secret=secret, now=now)
-        if isinstance(outcome, Reply) and secret and secret in outcome.text + outcome.detail:
-            text, detail = (part.replace(secret, "***") for part in (outcome.text, outcome.detail))
-            return replace(outcome, text=text, detail=detail)
+        if isinstance(outcome, Reply):
+            text, detail = hide(outcome.text, secret), hide(outcome.detail, secret)
+            if (text, detail) != (outcome.text, outcome.detail):
+                return replace(outcome, text=text, detail=detail)
         return outcome
 
     async def _set_aside(self, worst: Cost, *, begun: bool) -> None:

@@ -4,7 +4,6 @@ There is no address to wait for: no rate limits, no retries. A slot of the gate 
 question is with the model, which makes of many waiting questions one batch.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -115,7 +114,6 @@ class LocalLine:
         meter = self.meter
         meter.requests += 1
         meter.flying += 1
-        asked = time.monotonic()
         try:
             reply = await self._reviewer.ask(question, begun=begun)
         except ReviewerUnavailable:
@@ -124,7 +122,7 @@ class LocalLine:
             raise
         finally:
             meter.flying -= 1
-        meter.reply(time.monotonic() - asked)
+        meter.reply(reply.usage.seconds or 0.0)
         return reply
 
     async def _set_aside(self, worst: Cost, *, begun: bool) -> None:

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from dca.domain.errors import ConfigError, DcaError, ReviewerUnavailable
+from dca.domain.errors import ConfigError, DcaError, MissingExtra, ReviewerUnavailable
 from reviewers.calling import Calling
 from reviewers.exchange import Question, Reply
 
@@ -25,14 +26,15 @@ LONGEST_FAULT = 500
 """Code points of a library's own words in an error."""
 
 
-
 @dataclass(slots=True, eq=False)
 class Job:
     """One question that waits for its reply."""
 
     question: Question
     calling: Calling
-    reply: "Future[Reply]" = field(default_factory=lambda: Future[Reply]())
+    reply: "Future[Reply]" = field(default_factory=Future[Reply])
+    begun: float = 0.0
+    """When the model took it, monotonic seconds: loading and waiting are before."""
 
     @property
     def gone(self) -> bool:
@@ -40,9 +42,10 @@ class Job:
         return self.reply.cancelled()
 
     def answer(self, reply: Reply) -> None:
-        """Hand the reply to whoever waits."""
+        """Hand the reply to whoever waits, with the seconds that it took."""
+        usage = replace(reply.usage, seconds=time.monotonic() - self.begun)
         with suppress(InvalidStateError):  # It went away in the same moment.
-            self.reply.set_result(reply)
+            self.reply.set_result(replace(reply, usage=usage))
 
     def refuse(self, error: DcaError) -> None:
         """Tell whoever waits that there will be no reply."""
@@ -186,7 +189,9 @@ class LocalModel:
                 return None
             jobs = [job for job in self._inbox if not job.gone]
             self._inbox.clear()
-            return jobs
+        for job in jobs:
+            job.begun = time.monotonic()
+        return jobs
 
     def _end(self, error: DcaError) -> None:
         """Answer nothing more; whoever waits is told why."""
@@ -204,12 +209,29 @@ def in_short(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+def load_library(module: str, extra: str) -> Any:  # noqa: ANN401 - a module
+    """Import a module of an extra.
+
+    Raises:
+        MissingExtra: It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise MissingExtra(
+            f"{package} is not installed",
+            hint=f"pip install '.[{extra}]' in the project's folder",
+        ) from error
+
+
 _SHARED: "WeakValueDictionary[str, LocalModel]" = WeakValueDictionary()
 
 
 def shared_model(key: str, name: str, load: Callable[[], Engine]) -> LocalModel:
-    """Return the one model of this process that ``key`` names: loading it twice takes twice the
-    memory.
+    """Return the one model of this process that ``key`` names; twice would not fit into memory.
 
     Args:
         key: Everything that two models must have in common to be one.

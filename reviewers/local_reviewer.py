@@ -1,6 +1,5 @@
 """A language model in this process as a reviewer: who it is and how it is asked."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -98,11 +97,7 @@ class LocalReviewer:
             DcaError: As ``LocalModel.ask``.
         """
         del begun
-        asked = time.monotonic()
-        reply = await self._model.ask(question, self.calling)
-        return replace(
-            reply, usage=replace(reply.usage, seconds=time.monotonic() - asked, dollars=None)
-        )
+        return await self._model.ask(question, self.calling)
 
     async def review(self, rollout: Rollout) -> Review:
         """Ask about ``rollout`` alone.

@@ -23,6 +23,7 @@ from dca.domain.review import Abstention, Answer
 from dca.domain.rollout import Rollout
 from reviewers.dialogue import abstention_kind
 from reviewers.gate import Closed, Lane
+from reviewers.local_line import Conversing
 from reviewers.model_reviewer import ModelReviewer
 from reviewers.protocol import Reviewer, review_key
 from reviewers.streams import bundles, share
@@ -58,11 +59,19 @@ async def convene(
 
     The stream is drawn from once. A reviewer may run ahead of the slowest one by at most four
     times ``concurrency`` rollouts.
+
+    Raises:
+        CredentialError, ReviewerUnavailable: A reviewer was asked no more, see ``Line.down``; the
+            others have answered everything.
     """
     streams = share(rollouts, len(reviewers), lead=2 * concurrency)
     seats = [Seat(reviewer, stream) for reviewer, stream in zip(reviewers, streams, strict=True)]
     async with Switchboard(concurrency) as board:
-        return await convene_seats(seats, board, on_answer=on_answer)
+        answers = await convene_seats(seats, board, on_answer=on_answer)
+    for line in board.lines:
+        if line.down is not None:
+            raise line.down
+    return answers
 
 
 async def convene_seats(
@@ -137,6 +146,9 @@ def _place(seat: Seat, board: Switchboard) -> _Place:
     if isinstance(reviewer, ModelReviewer):
         line = board.line(reviewer, lane)
         return _Place(seat, line.answer, reviewer.bundle, ahead)
+    if isinstance(reviewer, Conversing):
+        local = board.local_line(reviewer, lane)
+        return _Place(seat, local.answer, reviewer.bundle, ahead)
     return _Place(seat, _asking_once(reviewer, board, lane), 1, ahead)
 
 

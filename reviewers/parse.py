@@ -30,6 +30,10 @@ LONGEST_REASON = 1_000
 LONGEST_QUOTE = 200
 """Code points of what ``unplaced`` repeats of a bad item."""
 
+# An enumeration takes several times as long as a mapping to find its member for a word.
+_LINK_KINDS = {kind.value: kind for kind in LinkKind}
+_VERDICTS = {verdict.value: verdict for verdict in Soundness}
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -80,11 +84,16 @@ class _Reading:
         self.first = self.part.first if self.part else 1
 
     def order(self) -> dict[int, int]:
-        """Sort the steps and return the position of each number that may be named."""
-        self.steps.sort(key=lambda item: (item[1].span, item[0]))
+        """Sort the steps and return the position of each number that names one step."""
+        self.steps.sort(key=_by_span)
         numbers = [number for number, _ in self.steps]
         numbers += self.part.earlier if self.part else ()
-        return {number: place for place, number in enumerate(numbers)}
+        order = {number: place for place, number in enumerate(numbers)}
+        if len({*self.numbers}) < len(self.numbers):
+            for number in self.numbers:
+                if self.numbers.count(number) > 1:
+                    order.pop(number, None)
+        return order
 
     def refuse(self, item: str, reason: str) -> None:
         """Set one bad item aside."""
@@ -95,13 +104,19 @@ class _Reading:
         wanted = whole(number)
         if wanted is None:
             return "is no number of a step"
-        if self.numbers.count(wanted) > 1:
-            return f"names step {wanted}, which the reply gives twice"
         if wanted in order:
             return order[wanted]
+        if self.numbers.count(wanted) > 1:
+            return f"names step {wanted}, which the reply gives twice"
         if wanted in self.numbers:
             return f"names step {wanted}, which was set aside"
         return f"names step {wanted}, which the reply does not have"
+
+
+def _by_span(item: tuple[int, Step]) -> tuple[int, int, int]:
+    """Sort steps by span, then by number."""
+    number, step = item
+    return step.span.start, step.span.stop, number
 
 
 def parse_reply(
@@ -195,9 +210,10 @@ def _read_step(
     if label is None:
         said = short(item.get("label"))
         return reading.refuse(span.text(reading.text), f"unknown label {said}")
-    confidence = fraction(item.get("confidence"))
-    if confidence is None and item.get("confidence") is not None:
-        said = short(item["confidence"])
+    sure = item.get("confidence")
+    confidence = fraction(sure)
+    if confidence is None and sure is not None:
+        said = short(sure)
         reading.refuse(f"step {number}", f"confidence {said} is outside 0 to 1 and was left out")
     reason = item.get("reason")
     words = clean(reason)[:LONGEST_REASON] if isinstance(reason, str) else ""
@@ -264,7 +280,7 @@ def _read_link(reading: _Reading, item: object, order: Mapping[int, int]) -> Lin
     if not isinstance(item, dict):
         return "the link is no object"
     fields = cast("dict[str, object]", item)
-    kind = known(fields.get("kind"), [kind.value for kind in LinkKind])
+    kind = known(fields.get("kind"), _LINK_KINDS)
     if kind is None:
         return f"unknown kind {short(fields.get('kind'))}"
     source = reading.position(fields.get("from"), order)
@@ -273,7 +289,7 @@ def _read_link(reading: _Reading, item: object, order: Mapping[int, int]) -> Lin
         return source if isinstance(source, str) else str(target)
     if source == target:
         return "the step links to itself"
-    return Link(source, target, LinkKind(kind))
+    return Link(source, target, _LINK_KINDS[kind])
 
 
 def _read_blame(
@@ -297,11 +313,11 @@ def _read_soundness(reading: _Reading, reply: Mapping[str, object]) -> Soundness
     said = reply.get("soundness")
     if not reading.form.outcome.asks_soundness or said is None:
         return None
-    verdict = known(said, [item.value for item in Soundness])
+    verdict = known(said, _VERDICTS)
     if verdict is None:
         reading.refuse(f"soundness {short(said)}", "no such verdict")
         return None
-    return Soundness(verdict)
+    return _VERDICTS[verdict]
 
 
 def _read_covered(reading: _Reading, reply: Mapping[str, object]) -> Span | None:

@@ -9,12 +9,15 @@ import msgspec
 
 from reviewers.exchange import Cause, Fault, Reply
 from reviewers.parse import clean
+from reviewers.secrecy import hide
 from reviewers.wire import Response
 
 LONGEST_MESSAGE = 300
 """Code points of a provider's own words in an error."""
+LONGEST_READ = 64 * 1024
+"""Bytes of an error's body that are searched for the key: a cut key lies far behind its words."""
 LONGEST_SHOWN = 2_000
-"""Bytes of an error's body that are read for its words."""
+"""Code points of an error's body, after that, that are read for its words."""
 
 EXHAUSTED = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
 """Words of an error that waiting does not heal."""
@@ -61,7 +64,7 @@ def _refusal(response: Response, secret: str, now: float) -> Fault:
     if cause is Cause.KEY:
         # Some servers repeat the key, or a part of it, in these answers: not one word is kept.
         return Fault(cause, f"the endpoint refused the key (HTTP {status})", status)
-    words = redact(response.body[:LONGEST_SHOWN], secret)
+    words = redact(response.body, secret)
     if status in (400, 403, 429) and any(mark in words.lower() for mark in EXHAUSTED):
         cause = Cause.QUOTA
     asked = headers.get("x-should-retry")
@@ -88,20 +91,22 @@ def _strange(response: Response, secret: str) -> Fault:
     the address is wrong.
     """
     kind = response.headers.get("content-type", "no content type")
-    said = redact(response.body[:LONGEST_SHOWN], secret)
+    said = redact(response.body, secret)
     if "json" in kind and not response.body.rstrip().endswith(b"}"):
         return Fault(
             Cause.TRANSPORT, "the response was cut short", 200, raw=said, perhaps_paid=True
         )
-    words = f"HTTP 200 with {clean(kind)[:60]}, but no reply of a model; is base_url right?"
+    words = (
+        f"HTTP 200 with {redact(kind, secret)[:60]}, but no reply of a model; is base_url right?"
+    )
     return Fault(Cause.STRANGE, words, 200, raw=said)
 
 
 def redact(text: str | bytes, secret: str) -> str:
     """Return ``text`` on one short line without ``secret``."""
-    plain = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    safe = plain.replace(secret, "***") if secret else plain
-    return clean(safe)[:LONGEST_MESSAGE]
+    start = text[:LONGEST_READ]
+    plain = start if isinstance(start, str) else start.decode("utf-8", "replace")
+    return clean(hide(plain, secret)[:LONGEST_SHOWN])[:LONGEST_MESSAGE]
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

@@ -9,6 +9,7 @@ from dca.domain.errors import CredentialError
 from reviewers.budget import Budget
 from reviewers.gate import Gate, Lane
 from reviewers.line import Asked, Line
+from reviewers.local_line import Conversing, LocalLine
 from reviewers.traffic import Traffic
 from reviewers.width import STEP_S
 from reviewers.wire import Wire
@@ -29,7 +30,7 @@ class Switchboard:
         """
         self.gate = Gate(concurrency)
         self.budget = budget or Budget()
-        self.lines: list[Line] = []
+        self.lines: list[Line | LocalLine] = []
         self._wire = Wire()
         self._traffic: dict[tuple[str, str, str], Traffic] = {}
 
@@ -76,6 +77,12 @@ class Switchboard:
             traffic=self._traffic[place],
             budget=self.budget,
         )
+        self.lines.append(line)
+        return line
+
+    def local_line(self, reviewer: Conversing, lane: Lane) -> LocalLine:
+        """Connect a reviewer over ``lane`` whose model is in this process."""
+        line = LocalLine(reviewer, lane=lane, gate=self.gate, budget=self.budget)
         self.lines.append(line)
         return line
 

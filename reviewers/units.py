@@ -87,7 +87,7 @@ _CUT = re.compile(
     """,
     re.VERBOSE,
 )
-_LEAST = {"word": CLAUSE, "mild": CLAUSE, "comma": CLAUSE // 2, "end": 1, "tag": 1, "wide": 1}
+_LEAST = {"word": CLAUSE, "mild": CLAUSE, "comma": CLAUSE // 2, "end": 0, "tag": 0, "wide": 0}
 """Fewest code points between a cut of each kind and the one before."""
 
 # A number or one letter at the beginning of a line numbers an item of a list.
@@ -105,7 +105,10 @@ def cut_units(text: str) -> tuple[Span, ...]:
         if body:
             begin = text.find(body, start, cut)
             clause = Span(begin, begin + len(body))
-            units.extend((clause,) if len(body) <= LIMIT else _short(text, clause))
+            if len(body) > LIMIT:
+                units.extend(_short(text, clause))
+            else:
+                units.append(clause)
         start = cut
     return tuple(units)
 

@@ -1,7 +1,7 @@
 """What single values of a reply say: pure, and never a guess."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import cast
 
 # Control characters, and halves of characters that no encoding can write.
@@ -23,15 +23,19 @@ def whole(value: object) -> int | None:
 
 def fraction(value: object) -> float | None:
     """Return ``value`` when it is a number in [0, 1], else ``None``."""
+    if type(value) is float:  # Nearly always.
+        return value if 0 <= value <= 1 else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= 1 else None
 
 
-def known(value: object, keys: Sequence[str]) -> str | None:
+def known(value: object, keys: Collection[str]) -> str | None:
     """Return the one key that ``value`` says, whatever its case, else ``None``."""
-    if not isinstance(value, str) or value in keys:
-        return value if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    if value in keys:
+        return value
     hits = [key for key in keys if key.casefold() == value.strip().casefold()]
     return hits[0] if len(hits) == 1 else None
 

@@ -17,7 +17,7 @@ from benchmarks.fault_server.running import Served
 from benchmarks.fault_server.settings import Settings
 from store.engine import open_store, transaction
 from store.jobs import Job, list_jobs
-from store.reviews import count_answers
+from store.reviews import count_answers, list_reviewers
 from store.tables import ClaimRow
 
 KEY = "sk-test-0123456789abcdef"
@@ -94,7 +94,8 @@ def reviews_by(name: str) -> int:
     """Return how many reviews of one reviewer the store in this folder holds."""
     engine = open_store("dca.db")
     with transaction(engine) as session:
-        found = sum(row.reviews for row in count_answers(session) if row.name == name)
+        digests = {info.digest for info in list_reviewers(session) if info.name == name}
+        found = sum(row.reviews for row in count_answers(session) if row.reviewer in digests)
     engine.dispose()
     return found
 

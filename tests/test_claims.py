@@ -1,6 +1,5 @@
 """Claims: nobody asks for what another asks for, and the dead hold nothing."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from sqlalchemy import update
 from store.claims import claim, reap, release, release_job
 from store.engine import transaction
 from store.jobs import (
-    LOST_AFTER,
     finish_job,
     list_jobs,
     pause_reviewers,
@@ -22,7 +20,7 @@ from store.jobs import (
 from store.reviews import add_answers, add_reviewers
 from store.rollouts import add_rollouts
 from store.tables import JobRow
-from tests.store_examples import LABELS, REVIEWER, abstention, review, rollout
+from tests.store_examples import REVIEWER, abstention, review, rollout
 
 
 def job(session) -> int:
@@ -123,8 +121,6 @@ def test_the_dead_and_the_silent_are_found_and_hold_nothing(store_engine) -> Non
             "running",
         ]
         assert reap(session).claims == 0
-    assert LOST_AFTER == 120
-    assert os.getpid() != 1
 
 
 def test_a_job_is_told_whom_to_leave_in_peace(store_engine) -> None:
@@ -136,4 +132,3 @@ def test_a_job_is_told_whom_to_leave_in_peace(store_engine) -> None:
         assert paused_reviewers(session, other) == frozenset()
         pause_reviewers(session, one, [])
         assert paused_reviewers(session, one) == frozenset()
-    assert LABELS == review(rollout(0)).key.label_set

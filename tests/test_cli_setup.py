@@ -15,6 +15,7 @@ from dca.cli.run import Run
 from dca.cli.stores import sqlite_file
 from dca.cli.streams import Masked
 from dca.config import load
+from store.schema import HEAD
 from tests.command_line import clean_folder, fill, invoke, plain_rollouts
 
 
@@ -244,7 +245,7 @@ def test_a_document_can_hold_any_text(capsys):
 def test_upgrading_a_current_store_asks_nothing_and_a_missing_one_is_not_made(capsys, folder):
     fill(folder / "dca.db", plain_rollouts(1))
 
-    assert invoke(capsys, "db", "upgrade").out.endswith("dca.db: schema 0001\n")
+    assert invoke(capsys, "db", "upgrade").out.endswith(f"dca.db: schema {HEAD}\n")
     missing = invoke(capsys, "db", "upgrade", "--store", "none.db", "--yes")
     assert missing.code == 2
     assert missing.err.splitlines()[0] == "dca: no store at none.db"

@@ -25,11 +25,11 @@ from dca.pipeline.estimate import (
 from dca.pipeline.forecast import (
     ReviewerForecast,
     forecast,
-    pilot_selection,
     prompted,
     questions,
     sample_blocks,
 )
+from dca.pipeline.pilot import pilot_selection
 from reviewers.calling import Calling
 from reviewers.dialogue import Dialogue
 from reviewers.endpoint import Endpoint

@@ -1,6 +1,6 @@
 """``dca review``: ask the panel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -21,6 +21,18 @@ from dca.cli.review_budget import (
     spending,
 )
 from dca.cli.review_estimate import Order, estimate
+from dca.cli.review_modes import (
+    Batch,
+    Cancel,
+    Emit,
+    Every,
+    Final,
+    Ingest,
+    Mode,
+    NoWait,
+    Rejects,
+    review_otherwise,
+)
 from dca.cli.run import BUDGET, INTERRUPTED, PARTIAL, Run
 from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
@@ -51,6 +63,14 @@ def review(
     max_time: MaxTime = None,
     dry_run: DryRun = False,
     pilot: Pilot = None,
+    batch: Batch = False,
+    no_wait: NoWait = False,
+    cancel: Cancel = False,
+    every: Every = None,
+    emit: Emit = None,
+    ingest: Ingest = None,
+    final: Final = False,
+    rejects: Rejects = None,
     where: Where = None,
     ids: Ids = None,
     limit: Limit = None,
@@ -63,6 +83,7 @@ def review(
     cap ended the run.
     """
     run: Run = context.obj
+    mode = Mode(batch, no_wait, cancel, every, emit, ingest, final, rejects)
     loaded = run.load(
         {
             ("review", "panel"): ("--panel", panel),
@@ -79,25 +100,30 @@ def review(
         # Reviews are kept and other reviewers may join them, so this is no reason to refuse.
         run.note(f"warning: {lacks.reason}; {lacks.hint}")
     caps = caps_to_keep(run, loaded.config, reviewers)
-    with opened(loaded) as engine, draining(run) as stop:
+    with opened(loaded) as engine:
         chosen = Choice(where, ids, limit, sample).selection(run, engine)
-        if dry_run or pilot is not None:
-            order = Order(
-                settings.panel, reviewers, chosen, settings.concurrency, retry_failed=retry_failed
-            )
-            estimate(run, engine, order, pilot, caps, stop)
-            return
-        confirm_cost(run, engine, reviewers, chosen, caps, retry_failed=retry_failed)
-        result = review_store(
-            engine,
-            reviewers,
-            chosen,
-            concurrency=settings.concurrency,
-            retry_failed=retry_failed,
-            caps=caps,
-            progress=run.listener,
-            stop=stop,
+        order = Order(
+            settings.panel, reviewers, chosen, settings.concurrency, retry_failed=retry_failed
         )
+        if dry_run or pilot is not None:
+            estimate(run, engine, order, pilot, caps)
+            return
+        if not mode.chosen:
+            confirm_cost(run, engine, reviewers, chosen, caps, retry_failed=retry_failed)
+        with draining(run) as stop:
+            if mode.chosen:
+                review_otherwise(run, engine, order, mode, caps, stop)
+                return
+            result = review_store(
+                engine,
+                reviewers,
+                chosen,
+                concurrency=settings.concurrency,
+                retry_failed=retry_failed,
+                caps=caps,
+                progress=run.listener,
+                stop=stop,
+            )
     finish(run, settings.panel, result, caps)
 
 
@@ -128,7 +154,7 @@ def print_result(console: Console, panel: str, result: ReviewResult, caps: Caps)
         for row in result.reviewers
     ]
     print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5))
-    for line in (*failures(result), *spending(result, caps)):
+    for line in (*failures(result.reviewers), *spending(result, caps)):
         console.print(Text(line), soft_wrap=True)
     done = "stopped" if result.stopped else "done"
     console.print(
@@ -145,14 +171,14 @@ def abstained(row: ReviewerResult) -> str:
     return ", ".join(counts) or "-"
 
 
-def failures(result: ReviewResult) -> Iterator[str]:
+def failures(rows: Sequence[ReviewerResult]) -> Iterator[str]:
     """Yield why reviewers abstained or were asked no more, and how to ask again."""
-    for row in result.reviewers:
+    for row in rows:
         name = one_line(row.name)
         if row.stopped:
             yield f"{name}: {one_line(row.stopped)}"
         for reason, count in row.reasons.items():
             plain = one_line(reason.removeprefix(f"{row.name}: "))
             yield f"{name}: abstained on {count:,}: {plain}"
-    if any(row.reasons for row in result.reviewers):
+    if any(row.reasons for row in rows):
         yield "dca review --retry-failed asks again where a reviewer abstained"

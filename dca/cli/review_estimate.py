@@ -1,6 +1,5 @@
 """``dca review --dry-run`` and ``--pilot``: what a review will cost."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -9,13 +8,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from dca.cli.amounts import compact, duration, money
-from dca.cli.review_budget import confirm_cost, ended_by_cap
+from dca.cli.interrupt import draining
+from dca.cli.review_budget import confirm_cost
 from dca.cli.run import BUDGET, INTERRUPTED, Run
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
 from dca.pipeline.estimate import Range
-from dca.pipeline.forecast import Forecast, ReviewerForecast, forecast, pilot_selection
-from dca.pipeline.review import ReviewResult, review_store
+from dca.pipeline.forecast import Forecast, ReviewerForecast, forecast
+from dca.pipeline.pilot import Pilot, pilot_selection, run_pilot
 from reviewers.budget import Caps
 from reviewers.model_reviewer import ModelReviewer
 from reviewers.protocol import Reviewer
@@ -37,50 +37,13 @@ class Order:
     retry_failed: bool
 
 
-def estimate(
-    run: Run,
-    engine: Engine,
-    order: Order,
-    pilot: int | None,
-    caps: Caps,
-    stop: threading.Event,
-) -> None:
-    """Print what a review will cost, after a pilot of some rollouts where one is wanted.
+def estimate(run: Run, engine: Engine, order: Order, count: int | None, caps: Caps) -> None:
+    """Print what a review will cost, after a pilot of ``count`` rollouts where one is wanted.
 
     Raises:
         UsageError: The pilot alone is likely to cost too much to begin it without a word.
     """
-    asked = None if pilot is None else _ask(run, engine, order, pilot, caps, stop)
-    _print_estimate(run, engine, order, asked)
-
-
-def _ask(
-    run: Run, engine: Engine, order: Order, count: int, caps: Caps, stop: threading.Event
-) -> ReviewResult | None:
-    """Ask the models about a few rollouts; ``None`` when there is nobody or nothing to ask.
-
-    The answers are ordinary ones: no later run pays for them again.
-    """
-    models = [item for item in order.reviewers if isinstance(item, ModelReviewer)]
-    again, seed = order.retry_failed, run.flags.seed
-    chosen = pilot_selection(engine, models, order.selection, count, retry_failed=again, seed=seed)
-    if not chosen.ids:
-        return None
-    confirm_cost(run, engine, models, chosen, caps, retry_failed=again)
-    return review_store(
-        engine,
-        models,
-        chosen,
-        concurrency=order.concurrency,
-        retry_failed=again,
-        caps=caps,
-        progress=run.listener,
-        stop=stop,
-    )
-
-
-def _print_estimate(run: Run, engine: Engine, order: Order, pilot: ReviewResult | None) -> None:
-    """Print what is left to do and what it will cost."""
+    pilot = None if count is None else _ask(run, engine, order, count, caps)
     found = forecast(
         engine,
         order.reviewers,
@@ -99,32 +62,62 @@ def _print_estimate(run: Run, engine: Engine, order: Order, pilot: ReviewResult 
     run.done(fields, lambda console: _print(console, order, found, pilot), exit_code=_code(pilot))
 
 
-def _code(pilot: ReviewResult | None) -> int:
+def _ask(run: Run, engine: Engine, order: Order, count: int, caps: Caps) -> Pilot | None:
+    """Ask the models about a few rollouts; ``None`` when there is nobody or nothing to ask."""
+    models = [item for item in order.reviewers if isinstance(item, ModelReviewer)]
+    again, seed = order.retry_failed, run.flags.seed
+    chosen = pilot_selection(engine, models, order.selection, count, retry_failed=again, seed=seed)
+    if not chosen.ids:
+        return None
+    confirm_cost(run, engine, models, chosen, caps, retry_failed=again)
+    with draining(run) as stop:
+        return run_pilot(
+            engine,
+            models,
+            chosen,
+            concurrency=order.concurrency,
+            retry_failed=again,
+            caps=caps,
+            progress=run.listener,
+            stop=stop,
+        )
+
+
+def _code(pilot: Pilot | None) -> int:
     if pilot is None:
         return 0
-    return INTERRUPTED if pilot.stopped else BUDGET * ended_by_cap(pilot)
+    if pilot.stopped:
+        return INTERRUPTED
+    return BUDGET if pilot.over else 0
 
 
-def _print(console: Console, order: Order, found: Forecast, pilot: ReviewResult | None) -> None:
+def _print(console: Console, order: Order, found: Forecast, pilot: Pilot | None) -> None:
     rows = [_cells(row) for row in found.reviewers]
     print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5, 6))
     for line in _grounds(found):
         console.print(Text(line), soft_wrap=True)
-    known = f"{_dollars(found.dollars)}" if len(found.unpriced) < len(found.reviewers) else "?"
-    more = f" and what {', '.join(map(one_line, found.unpriced))} costs" if found.unpriced else ""
+    known = [] if _all_unknown(found) else [_dollars(found.dollars)]
+    unknown = [f"what {', '.join(map(one_line, found.unpriced))} costs"] * bool(found.unpriced)
     console.print(
         Text(
             f"{found.selected:,} rollouts, panel {one_line(order.panel)}, {order.concurrency} at"
-            f" once: {known}{more}, {_time(found.minutes)}"
+            f" once: {' and '.join([*known, *unknown])}, {_time(found.minutes)}"
         ),
         soft_wrap=True,
     )
-    if pilot is None:
-        console.print("nothing was asked", soft_wrap=True)
-        return
-    asked = sum(row.asked for row in pilot.reviewers)
-    spent = f"{money(pilot.spent_dollars)} and {compact(pilot.spent_tokens)} tokens"
-    console.print(f"asked for the pilot: {asked:,} reviews, {spent}", soft_wrap=True)
+    line = "nothing was asked"
+    if pilot is not None:
+        spent = f"{money(pilot.spent_dollars)} and {compact(pilot.spent_tokens)} tokens"
+        line = f"asked for the pilot: {pilot.asked:,} reviews, {spent}"
+        line += f"; stopped at the cap on {pilot.over}" if pilot.over else ""
+    console.print(line, soft_wrap=True)
+
+
+def _all_unknown(found: Forecast) -> bool:
+    """Tell whether no model that is to be asked has a price."""
+    return bool(found.unpriced) and not any(
+        row.calls and row.dollars is not None for row in found.reviewers
+    )
 
 
 def _cells(row: ReviewerForecast) -> tuple[str, ...]:

@@ -99,11 +99,11 @@ FREE_OF_CHARGE = "free"
 UserPrice = Annotated[PriceSettings | Literal["free"], BeforeValidator(price_or_free)]
 
 
-class ModelReviewer(Table):
-    """What every language model reviewer can be told."""
+class AskedReviewer(Table):
+    """What every language model can be told, wherever it runs."""
 
     model: Word
-    """Model name, as the server knows it."""
+    """Model name, as the server knows it; in this process a folder, or a name on the hub."""
     protocol: Literal["units", "quotes"] = "units"
     """How it marks steps: ranges of numbered units, or quotes of the text."""
     outcome: Literal["aware", "blind"] = "aware"
@@ -120,19 +120,11 @@ class ModelReviewer(Table):
     their reviews."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """Sampling temperature; left out of the request when not set."""
-    effort: Word | None = None
-    """Reasoning effort in the provider's words; left out of the request when not set."""
     max_output_tokens: Annotated[int, Field(ge=1)] = 16_000
     """Longest reply, reasoning included."""
     context_tokens: Annotated[int, Field(ge=2_000)] | None = None
     """Tokens that the model takes, question and reply together: what is longer is shown in
     overlapping windows. Not set: everything is sent whole."""
-    timeout: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds for one request."""
-    retries: Annotated[int, Field(ge=0, le=20)] = 4
-    """Further tries after a transport fault or a rate limit."""
-    price: UserPrice | None = None
-    """Dollars for a million tokens, before the price table; ``free``: a server of your own."""
 
     @field_validator("context_tokens")
     @classmethod
@@ -142,6 +134,19 @@ class ModelReviewer(Table):
         if tokens is not None and tokens <= longest:
             raise ValueError(f"leaves no room beside max_output_tokens = {longest}")
         return tokens
+
+
+class ModelReviewer(AskedReviewer):
+    """What every language model behind an address can be told."""
+
+    effort: Word | None = None
+    """Reasoning effort in the provider's words; left out of the request when not set."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds for one request."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 4
+    """Further tries after a transport fault or a rate limit."""
+    price: UserPrice | None = None
+    """Dollars for a million tokens, before the price table; ``free``: a server of your own."""
 
 
 class OpenAIReviewer(ModelReviewer):
@@ -196,8 +201,108 @@ class ReplayReviewer(Table):
     """Reviewers of one family count as partly the same voice; not set: the reviewer's name."""
 
 
+class VllmEngine(Table):
+    """``engine = {...}`` of a model that vLLM runs: arguments of ``vllm.LLM`` under its names."""
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    """Numbers of the weights; not set: as in the checkpoint."""
+    quantization: Word | None = None
+    """Method of quantization; not set: as in the checkpoint."""
+    max_model_len: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of question and reply together; not set: all that the model takes."""
+    revision: Word | None = None
+    """Branch, tag or commit on the hub."""
+    tokenizer: Word | None = None
+    """Another tokenizer than the checkpoint's."""
+    chat_template: Word | None = None
+    """Another chat template than the tokenizer's: the template, or a file."""
+    trust_remote_code: bool | None = None
+    """Run code that comes with the checkpoint."""
+    tensor_parallel_size: Annotated[int, Field(ge=1)] | None = None
+    """GPUs that share each layer."""
+    pipeline_parallel_size: Annotated[int, Field(ge=1)] | None = None
+    """GPUs that share the layers one after the other."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Part of the GPU's memory that vLLM may take."""
+    kv_cache_memory_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Size of the cache, in the place of ``gpu_memory_utilization``."""
+    cpu_offload_gb: Annotated[float, Field(ge=0)] | None = None
+    """Weights that are kept in main memory, in GiB for each GPU."""
+    max_num_seqs: Annotated[int, Field(ge=1)] | None = None
+    """Replies that are written at once; the panel's ``concurrency`` bounds them too."""
+    max_num_batched_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of one step."""
+    enable_prefix_caching: bool | None = None
+    """Keep what questions have in common."""
+    enable_chunked_prefill: bool | None = None
+    """Read long questions in parts; to be switched off for ``seed`` on a CPU."""
+    enforce_eager: bool | None = None
+    """Compile nothing: a quick start and slower replies."""
+    more: dict[str, object] = Field(default_factory=dict)
+    """Further arguments of ``vllm.LLM``, checked by vLLM when the model is loaded."""
+
+
+class VllmReviewer(AskedReviewer):
+    """A model that vLLM runs in this process; needs the extra ``vllm``."""
+
+    kind: Literal["vllm"] = "vllm"
+    family: Word
+    """Reviewers of one family count as partly the same voice: name the base model."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Smallest probability mass that tokens are drawn from; not set: as in the checkpoint."""
+    seed: int | None = None
+    """Seed of each reply."""
+    grammar: Literal["guidance", "xgrammar"] = "guidance"
+    """What holds replies to the schema."""
+    engine: VllmEngine = VllmEngine()
+    """How vLLM runs the model."""
+
+
+class TransformersEngine(Table):
+    """``engine = {...}`` of a model that transformers runs."""
+
+    device: Word | None = None
+    """``cpu``, ``cuda:1`` and the like; not set: an accelerator when there is one."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    """Numbers of the weights; not set: as in the checkpoint."""
+    revision: Word | None = None
+    """Branch, tag or commit on the hub."""
+    trust_remote_code: bool | None = None
+    """Run code that comes with the checkpoint."""
+
+
+class TransformersReviewer(AskedReviewer):
+    """A small model that transformers runs in this process; needs the extra ``train``."""
+
+    kind: Literal["transformers"] = "transformers"
+    family: Word
+    """Reviewers of one family count as partly the same voice: name the base model."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Questions that are answered together at most."""
+    engine: TransformersEngine = TransformersEngine()
+    """How transformers runs the model."""
+
+
+class HumanReviewer(Table):
+    """A person, who answers on sheets: ``dca panel sheet`` and ``dca panel take``."""
+
+    kind: Literal["human"] = "human"
+    family: Word | None = None
+    """The person; two reviewers of one family count as partly the same voice. Not set: the
+    reviewer's name."""
+    outcome: Literal["aware", "blind"] = "aware"
+    """Whether the sheets tell the reward and the reference answer."""
+
+
 ReviewerConfig = Annotated[
-    RulesReviewer | OpenAIReviewer | AnthropicReviewer | CompatibleReviewer | ReplayReviewer,
+    RulesReviewer
+    | OpenAIReviewer
+    | AnthropicReviewer
+    | CompatibleReviewer
+    | VllmReviewer
+    | TransformersReviewer
+    | ReplayReviewer
+    | HumanReviewer,
     Field(discriminator="kind"),
 ]
 """One reviewer; ``kind`` decides which other keys there are."""
@@ -207,7 +312,10 @@ KINDS: dict[str, type[Table]] = {
     "openai": OpenAIReviewer,
     "anthropic": AnthropicReviewer,
     "openai-compatible": CompatibleReviewer,
+    "vllm": VllmReviewer,
+    "transformers": TransformersReviewer,
     "replay": ReplayReviewer,
+    "human": HumanReviewer,
 }
 
 OFFLINE_RULES: tuple[Rule, ...] = ("arithmetic", "dataflow", "revision", "novelty")

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
-MASK = "***"
-SHORTEST = 8
-"""Shorter values are placeholders such as ``EMPTY``; masking them would destroy plain words."""
+from reviewers.secrecy import MASK, forms
+
 KNOWN_VARIABLES = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN", "PGPASSWORD")
 """Masked even when no reviewer names them."""
 
@@ -13,7 +12,7 @@ KNOWN_VARIABLES = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN", "PGPASSWOR
 def secret_values(
     environment: Mapping[str, str], variables: Iterable[str], store: str
 ) -> tuple[str, ...]:
-    """Return the texts that no output may hold, longest first.
+    """Return the texts that no output may hold, longest first: each secret in all its forms.
 
     Args:
         environment: The process's environment with ``.env`` added.
@@ -22,7 +21,7 @@ def secret_values(
     """
     names = {*variables, *KNOWN_VARIABLES}
     values = {environment.get(name, "").strip() for name in names}
-    found = {value for value in values if len(value) >= SHORTEST}
+    found = {form for value in values for form in forms(value)}
     found |= _password_forms(store)
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 

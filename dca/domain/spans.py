@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, order=True)
+# Spans are made by the million. Setting the slots directly takes half the time of the ``__init__``
+# that a frozen dataclass would get.
+@dataclass(frozen=True, slots=True, order=True, init=False)
 class Span:
     """The text ``completion[start:stop]``."""
 
@@ -12,10 +14,12 @@ class Span:
     stop: int
     """One past the last code point, >= ``start``."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, start: int, stop: int) -> None:
         """Refuse a span that runs backwards or begins before the text."""
-        if not 0 <= self.start <= self.stop:
-            raise ValueError(f"span [{self.start}, {self.stop}) is not a range of the text")
+        if not 0 <= start <= stop:
+            raise ValueError(f"span [{start}, {stop}) is not a range of the text")
+        _set_start(self, start)
+        _set_stop(self, stop)
 
     def __len__(self) -> int:
         """Return the number of code points."""
@@ -28,3 +32,7 @@ class Span:
     def text(self, completion: str) -> str:
         """Return the stretch of ``completion`` that this span names."""
         return completion[self.start : self.stop]
+
+
+_set_start = Span.__dict__["start"].__set__
+_set_stop = Span.__dict__["stop"].__set__

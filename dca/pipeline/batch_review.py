@@ -7,7 +7,7 @@ at the provider stays there, and the next run finds it.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -22,7 +22,7 @@ from dca.pipeline.label_sets import keep_label_sets
 from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.review import ReviewerResult
 from dca.pipeline.tally import Tally, top_reasons
-from reviewers.budget import Budget, Caps
+from reviewers.budget import Budget, Caps, Cost
 from reviewers.model_reviewer import ModelReviewer
 from store.batches import count_live
 from store.claims import reap, release_job
@@ -53,8 +53,11 @@ class Rounds:
     pending again, and nothing is submitted.
     """
     first: float = FIRST_LOOK
+    """Seconds until the first look."""
     longest: float = LONGEST_LOOK
-    settling: float = SETTLING
+    """Most seconds between two looks."""
+    meanwhile: Callable[[Caps], Cost] | None = None
+    """What is done after the first round: gets what the caps leave, returns what it has cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,8 @@ def batch_review(
         tally.row(row.name).watched = None
     tally.progress.start(total, "review in batches")
     budget = Budget(caps)
-    office = Office(engine, job, selection, retry_failed, budget, tally, rounds.settling)
-    run = _Run(office, posts, rounds, stop, started + _or_never(caps))
+    office = Office(engine, job, selection, retry_failed, budget, tally, SETTLING)
+    run = _Run(office, posts, rounds, stop, started + _or_never(caps), total)
     outcome: Outcome = "failed"
     try:
         with beating(engine, job):
@@ -198,21 +201,40 @@ class _Run:
     stop: threading.Event
     deadline: float
     """Monotonic time after which nothing is submitted."""
+    total: int
+    """Reviews that are pending."""
     submitted: int = 0
 
     def go(self) -> None:
         """Look and submit until nothing is left, or once."""
         self._tell_others()
         fresh = {post.name for post in self.posts}
-        interval = self.rounds.first
+        interval, meanwhile = self.rounds.first, self.rounds.meanwhile
         while True:
             moved = self._round(fresh)
+            if meanwhile is not None:
+                self._do(meanwhile)
+                meanwhile = None
             fresh = {post.name for post in self.posts if post.full}
             if not self.rounds.wait or self._is_done(fresh) or self.stop.is_set():
                 return
             longest = self.rounds.longest
             interval = self.rounds.first if moved else min(interval * GROWTH, longest)
             self.stop.wait(interval)
+
+    def _do(self, meanwhile: Callable[[Caps], Cost]) -> None:
+        """Do something else within what the caps leave."""
+        budget, tally = self.office.budget, self.office.tally
+        gone = budget.spent + budget.reserved
+        dollars, tokens = budget.caps.dollars, budget.caps.tokens
+        left = Caps(
+            None if dollars is None else max(0.0, dollars - gone.dollars),
+            None if tokens is None else max(0, tokens - gone.tokens),
+            None if budget.caps.seconds is None else max(0.0, self.deadline - time.monotonic()),
+        )
+        tally.progress.finish()
+        budget.spent = budget.spent + meanwhile(left)
+        tally.progress.start(self.total - tally.done, "review in batches")
 
     def _tell_others(self) -> None:
         """Say that there are batches which this run cannot look at."""

@@ -122,25 +122,6 @@ def forecast(
     return Forecast(selected, tuple(rows), _sum(known), unknown, minutes)
 
 
-def pilot_selection(
-    engine: Engine,
-    panel: Sequence[ModelReviewer],
-    selection: Selection,
-    count: int,
-    *,
-    retry_failed: bool = False,
-    seed: int = 0,
-) -> Selection:
-    """Return ``count`` random rollouts of those that each reviewer has still to answer."""
-    chosen: set[str] = set()
-    with transaction(engine) as session:
-        for reviewer in panel:
-            ids = pending_ids(session, *_key(reviewer), selection, retry_failed=retry_failed)
-            _, blocks = sample_blocks(ids, 1, count, seed)
-            chosen.update(key for block in blocks for key in block)
-    return Selection(ids=tuple(sorted(chosen)))
-
-
 def sample_blocks(
     ids: Iterable[str], length: int, most: int, seed: int
 ) -> tuple[int, list[list[str]]]:
@@ -215,7 +196,7 @@ class _Outlook:
     def of_another(self) -> ReviewerForecast:
         """Return what somebody has to do who asks no model."""
         todo = count_pending(
-            self._session, *_key(self._reviewer), self._selection, retry_failed=self._again
+            self._session, *answers_key(self._reviewer), self._selection, retry_failed=self._again
         )
         return ReviewerForecast(self._reviewer.info.name, "", todo)
 
@@ -248,7 +229,7 @@ class _Outlook:
         """Make the prompts of a sample of what is pending."""
         length = reviewer.bundle
         ids = pending_ids(
-            self._session, *_key(reviewer), self._selection, retry_failed=self._again
+            self._session, *answers_key(reviewer), self._selection, retry_failed=self._again
         )
         total, blocks = sample_blocks(ids, length, max(1, most // length), seed)
         chosen = [key for block in blocks for key in block]
@@ -261,7 +242,7 @@ class _Outlook:
         """Return what stored answers have taken, with the prompts that they answer."""
         used = {
             answer.rollout_id: answer.usage
-            for answer in sample_usage(self._session, *_key(reviewer), limit=MOST_ANSWERS)
+            for answer in sample_usage(self._session, *answers_key(reviewer), limit=MOST_ANSWERS)
             if answer.usage.input_tokens is not None and answer.usage.output_tokens is not None
         }
         found: list[Measured] = []
@@ -279,7 +260,7 @@ class _Outlook:
             yield from page
 
 
-def _key(reviewer: Reviewer) -> tuple[str, str, str, int]:
+def answers_key(reviewer: Reviewer) -> tuple[str, str, str, int]:
     """Return what says which answers are a reviewer's."""
     return reviewer.info.digest, reviewer.prompt_digest, reviewer.labels.name, 1
 

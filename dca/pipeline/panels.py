@@ -8,23 +8,30 @@ from typing import Any
 from dca.config import Config
 from dca.config.reviewers import (
     AnthropicReviewer,
+    AskedReviewer,
     CompatibleReviewer,
+    HumanReviewer,
     ModelReviewer,
     OpenAIReviewer,
     ReplayReviewer,
     RulesReviewer,
     Table,
+    TransformersReviewer,
+    VllmReviewer,
 )
 from dca.domain.consensus import ConsensusParams
 from dca.domain.errors import ConfigError
 from dca.pipeline.pricing import price_of
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
+from reviewers.human import Human
 from reviewers.protocol import Reviewer
 from reviewers.question import Asking, Style
 from reviewers.replay import Replay, load_recording
 from reviewers.rules import RULES
 from reviewers.schema import ReplyProtocol
+from reviewers.transformers_inprocess import transformers_reviewer
+from reviewers.vllm_inprocess import vllm_reviewer
 
 
 def build_panel(config: Config, name: str) -> tuple[Reviewer, ...]:
@@ -140,6 +147,46 @@ def _replay(name: str, settings: ReplayReviewer, config: Config) -> Reviewer:
     return Replay(name, recording, family=settings.family or name, labels=config.label_set)
 
 
+def _vllm(name: str, settings: VllmReviewer, config: Config) -> Reviewer:
+    said = settings.engine.model_dump(exclude_none=True, exclude={"more"})
+    sampled = {"top_p": settings.top_p, "seed": settings.seed}
+    return vllm_reviewer(
+        name,
+        settings.model,
+        family=settings.family,
+        asking=_asking(settings, config),
+        calling=Calling(
+            max_tokens=settings.max_output_tokens,
+            temperature=settings.temperature,
+            extra={key: value for key, value in sampled.items() if value is not None},
+        ),
+        engine={**said, **settings.engine.more},
+        grammar=settings.grammar,
+    )
+
+
+def _transformers(name: str, settings: TransformersReviewer, config: Config) -> Reviewer:
+    return transformers_reviewer(
+        name,
+        settings.model,
+        family=settings.family,
+        asking=_asking(settings, config),
+        calling=Calling(max_tokens=settings.max_output_tokens, temperature=settings.temperature),
+        engine=settings.engine.model_dump(exclude_none=True),
+        batch=settings.batch,
+    )
+
+
+def _human(name: str, settings: HumanReviewer, config: Config) -> Reviewer:
+    return Human(
+        name,
+        family=settings.family or name,
+        labels=config.label_set,
+        blind=settings.outcome == "blind",
+        success_at=config.project.success_at,
+    )
+
+
 def _endpoint(
     settings: ModelReviewer, base_url: str | None, key: str | None, form: str
 ) -> Endpoint:
@@ -147,7 +194,7 @@ def _endpoint(
     return Endpoint(settings.model, base_url, key, ResponseFormat(form))
 
 
-def _asking(settings: ModelReviewer, config: Config) -> Asking:
+def _asking(settings: AskedReviewer, config: Config) -> Asking:
     """Return how a model is asked."""
     return Asking(
         protocol=ReplyProtocol(settings.protocol),
@@ -178,6 +225,9 @@ _BUILDERS: Mapping[type[Table], Callable[[str, Any, Config], Reviewer]] = {
     OpenAIReviewer: _openai,
     CompatibleReviewer: _openai,
     AnthropicReviewer: _anthropic,
+    VllmReviewer: _vllm,
+    TransformersReviewer: _transformers,
     ReplayReviewer: _replay,
+    HumanReviewer: _human,
 }
 """Kind of settings to what builds the reviewer; each takes just its own kind."""

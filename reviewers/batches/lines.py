@@ -12,6 +12,7 @@ import msgspec
 from reviewers.dialects.dialect import Dialect
 from reviewers.exchange import Cause, Fault, Reply
 from reviewers.responses import judge, redact
+from reviewers.secrecy import MASK, forms
 from reviewers.wire import Response
 
 _ID = re.compile(r"([0-9a-f]{20})-([1-9][0-9]{0,3})(?:-([0-9a-f]{1,20}))?")
@@ -169,5 +170,7 @@ def outcome_of(result: Result, dialect: Dialect, *, secret: str) -> Reply | Faul
 
 
 def without(body: bytes, secret: str) -> bytes:
-    """Return a body in which no key stands."""
-    return body.replace(secret.encode(), b"***") if secret else body
+    """Return a body in which no form of the key stands."""
+    for form in forms(secret):
+        body = body.replace(form.encode(), MASK.encode())
+    return body
