@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[train,postgres,verify]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[train,postgres,verify,otel]'
 	touch $(STAMP)
 
 # An environment of its own: vLLM pins other releases of what training needs. Compiled where it is

@@ -60,6 +60,12 @@ class Report:
     """Every repetition behind the medians."""
     notes: list[str] = field(default_factory=list[str])
 
+    def add_run(self, run: Row) -> None:
+        """Keep one repetition, and say on standard error how it went."""
+        self.runs.append(run)
+        said = (f"{name} {_cell(value)}" for name, value in run.items() if value is not None)
+        print(", ".join(said), file=sys.stderr, flush=True)
+
     def show(self) -> None:
         """Print the table, the notes and the goals."""
         print(table(self.rows))

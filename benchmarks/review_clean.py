@@ -100,7 +100,7 @@ def main() -> None:
         for seed in report.seeds:
             for width in widths:
                 for client in clients:
-                    report.runs.append(measure(client, width, seed, args, stores))
+                    report.add_run(measure(client, width, seed, args, stores))
     for width in widths:
         _add(report, clients, width)
     report.show()

@@ -112,18 +112,19 @@ def _ours(work: Work) -> Outcome:
     from store.engine import open_store  # noqa: PLC0415 - the same
     from store.selection import Selection  # noqa: PLC0415 - the same
 
+    from reviewers.rules import offline_panel  # noqa: PLC0415 - the same
+
     clock = _Clock()
     calling = {"timeout": work.timeout, "backoff": work.backoff}
     reviewer = make_reviewer(work.url, anthropic="anthropic" in work.client, **calling)
     engine = open_store(work.store)
-    review = partial(review_store, engine, (reviewer,), Selection(), concurrency=work.width)
-    row = review().reviewers[0]
-    done = row.reviews
+    panel = (reviewer, *(offline_panel() if work.client.endswith("rules") else ()))
+    review = partial(review_store, engine, panel, Selection(), concurrency=work.width)
+    done = sum(row.reviews for row in review().reviewers)
     if work.again:
-        row = review(retry_failed=True).reviewers[0]
-        done += row.reviews
+        done += sum(row.reviews for row in review(retry_failed=True).reviewers)
     engine.dispose()
-    return clock.stop(Outcome(done=done, lost=work.items - done))
+    return clock.stop(Outcome(done=done, lost=len(panel) * work.items - done))
 
 
 def _bare(work: Work) -> Outcome:
@@ -337,6 +338,7 @@ CLIENTS: dict[str, Callable[[Work], Outcome]] = {
     "loop": _loop,
     "ours": _ours,
     "ours-anthropic": _ours,
+    "ours-rules": _ours,
     "openai": _openai,
     "openai-lean": partial(_openai, lean=True),
     "openai-lean-aiohttp": partial(_openai, lean=True, aio=True),

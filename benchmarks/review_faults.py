@@ -131,7 +131,8 @@ def main() -> None:
         stores = Stores(Path(name), args.items)
         write_bodies(Path(name), args.items)
         for seed in report.seeds:
-            report.runs += [measure(client, seed, args, stores) for client in clients]
+            for client in clients:
+                report.add_run(measure(client, seed, args, stores))
     for client in clients:
         runs = [run for run in report.runs if run["client"] == client]
         report.rows.append(medians(runs))

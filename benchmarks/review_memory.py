@@ -50,7 +50,9 @@ def main() -> None:
     made.add_argument("--sentences", type=int, default=30, help="of each reasoning")
     args = made.parse_args()
     report = Report("review_memory", args, [1])
-    report.rows = [measure(int(items), args) for items in args.items.split(",")]
+    for items in args.items.split(","):
+        report.add_run(measure(int(items), args))
+    report.rows = report.runs
     peaks = [float(str(row["peak MB"])) for row in report.rows]
     report.goals = [
         at_most("peak MB", max(peaks), MOST_MB),

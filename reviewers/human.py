@@ -29,7 +29,7 @@ from dca.domain.rollout import SUCCESS_AT, Rollout
 from reviewers.parse import Parsed, read_review
 from reviewers.protocol import review_key
 from reviewers.question import Asking, show_prompt
-from reviewers.schema import Outcome, ReplyProtocol
+from reviewers.schema import Outcome
 
 STEP_KEYS = frozenset(("n", "first", "last", "label", "reason", "confidence"))
 LINK_KEYS = frozenset(("from", "to", "kind"))
@@ -115,7 +115,7 @@ class Human:
             raise ReplyInvalid("the sheet has no review")
         review = cast("dict[str, object]", said)
         outcome = self._asking.outcome(rollout)
-        if not any(value for key, value in review.items() if key in _empty(outcome)):
+        if not any(review.values()):
             return None
         if line.get("units") != self._units(rollout):
             raise ReplyInvalid("units are not those of this rollout: write the sheet anew")

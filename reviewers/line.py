@@ -32,6 +32,7 @@ from reviewers.prices import Price, cost_of, worst_case
 from reviewers.protocol import Answerer
 from reviewers.responses import judge
 from reviewers.secrecy import hide
+from reviewers.tracing import Observer, Seen
 from reviewers.traffic import Passage, Traffic
 from reviewers.wire import Response, Wire
 
@@ -102,6 +103,8 @@ class Line:
         self.meter = Meter()
         self.down: DcaError | None = None
         """Why nothing new is asked: the key was refused, or there is nothing left to spend."""
+        self.observer: Observer | None = None
+        """Is shown every request that has ended."""
         self._reviewer = reviewer
         self._address = address
         self._secret = secret
@@ -263,6 +266,8 @@ class Line:
             now = time.monotonic()
             meter.flying -= 1
             self._traffic.leave(passage, known, now)
+            if self.observer is not None:
+                self.observer(self._seen(known, now - passage.begun))
         if isinstance(outcome, Fault):
             meter.faults[outcome.cause] += 1
             self._last = outcome.message
@@ -271,6 +276,11 @@ class Line:
         meter.reply(seconds)
         usage = replace(outcome.usage, seconds=seconds, dollars=self._dollars(outcome.usage))
         return replace(outcome, usage=usage)
+
+    def _seen(self, outcome: Reply | Fault | None, seconds: float) -> Seen:
+        """Return what whoever traces sees of a request."""
+        asked = self._reviewer
+        return Seen(asked.info, asked.calling, self._address.url, outcome, seconds)
 
     def _judge(self, response: Response | Fault, passage: Passage) -> Reply | Fault:
         """Return what a response says; no word of the key gets any further."""

@@ -11,6 +11,7 @@ covers nothing: what it leaves unmarked is no vote. A part that the reply leaves
 stated: no links, nothing covered, no verdict. Overlapping steps are all kept.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -89,11 +90,10 @@ class _Reading:
         numbers = [number for number, _ in self.steps]
         numbers += self.part.earlier if self.part else ()
         order = {number: place for place, number in enumerate(numbers)}
-        if len({*self.numbers}) < len(self.numbers):
-            for number in self.numbers:
-                if self.numbers.count(number) > 1:
-                    order.pop(number, None)
-        return order
+        if len({*self.numbers}) == len(self.numbers):  # Nearly always.
+            return order
+        given = Counter(self.numbers)
+        return {number: place for number, place in order.items() if given[number] < 2}
 
     def refuse(self, item: str, reason: str) -> None:
         """Set one bad item aside."""

@@ -192,7 +192,7 @@ def put(
     if rollout.truth and not asking.blind:
         material["reference"] = rollout.truth
         choices.append("reference")
-    said = (text for item in exhibits for text in (item.reasoning, *item.slots.values()))
+    said = [text for item in exhibits for text in (item.reasoning, *item.slots.values())]
     key = fence_key(*material.values(), *said)
     shown = [show(asking.prompt, item, scope, choices[:3], key) for item in exhibits]
     choices += ["mixed"] if scope is Scope.TOGETHER else exhibits[0].choices
@@ -261,11 +261,13 @@ def fence_key(*texts: str) -> str:
     The key is a digest of the texts, so nothing that a text holds can have been written to
     match it.
     """
-    body = "\x00".join(texts).encode("utf-8", "surrogatepass")
-    digests = (
-        hashlib.sha256(b"%d\x00%b" % (turn, body)).hexdigest() for turn in itertools.count()
+    # No key holds a NUL, so one search of what is joined by it is a search of each text.
+    whole = "\x00".join(texts)
+    body = whole.encode("utf-8", "surrogatepass")
+    keys = (
+        hashlib.sha256(b"%d\x00%b" % (turn, body)).hexdigest()[:8] for turn in itertools.count()
     )
-    return first_absent((digest[:8] for digest in digests), texts)
+    return first_absent(keys, (whole,))
 
 
 def first_absent(candidates: Iterable[str], texts: Sequence[str]) -> str:

@@ -19,8 +19,8 @@ def forms(secret: str) -> tuple[str, ...]:
     """Return the texts that give ``secret`` away, longest first; none for a placeholder."""
     if len(secret) < SHORTEST:
         return ()
-    escaped = json.dumps(secret)[1:-1]
-    found = {secret, escaped, escaped.replace("/", "\\/")}
+    escaped = {json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False)}
+    found = {secret, *escaped, *(form.replace("/", "\\/") for form in escaped)}
     for encoded in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         found |= {encoded, _small_hex(encoded)}
     raw = secret.encode("utf-8", "surrogatepass")

@@ -10,6 +10,7 @@ from reviewers.budget import Budget
 from reviewers.gate import Gate, Lane
 from reviewers.line import Asked, Line
 from reviewers.local_line import Conversing, LocalLine
+from reviewers.tracing import span_maker
 from reviewers.traffic import Traffic
 from reviewers.width import STEP_S
 from reviewers.wire import Wire
@@ -32,6 +33,7 @@ class Switchboard:
         self.budget = budget or Budget()
         self.lines: list[Line | LocalLine] = []
         self._wire = Wire()
+        self._observer = span_maker()
         self._traffic: dict[tuple[str, str, str], Traffic] = {}
 
     async def __aenter__(self) -> Self:
@@ -77,6 +79,7 @@ class Switchboard:
             traffic=self._traffic[place],
             budget=self.budget,
         )
+        line.observer = self._observer
         self.lines.append(line)
         return line
 

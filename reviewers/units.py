@@ -20,6 +20,8 @@ CLAUSE = 16
 """Fewest code points on either side of a cut at a comma or a connective."""
 
 _ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_BARE = ("", " ", "\n")
+"""What stands between most units: neither an indentation nor an empty line."""
 _LINE_END = re.compile(rf"\r\n|[{_ENDS}]")
 
 # Stretches that no cut may enter, never over the end of a line. Every repetition is bounded, so
@@ -201,10 +203,14 @@ def number_units(text: str, units: Sequence[Span], first: int = 1) -> str:
     lines: list[str] = []
     before = 0
     for number, unit in enumerate(units, first):
-        gaps = _LINE_END.split(text[before : unit.start])
+        gap = text[before : unit.start]
+        before = unit.stop
+        if lines and gap in _BARE:
+            lines.append(f"[{number}] {unit.text(text)}")
+            continue
+        gaps = _LINE_END.split(gap)
         if lines and len(gaps) > 2:
             lines.append("")
         indent = gaps[-1][:LIMIT] if len(gaps) > 1 or not lines else ""
         lines.append(f"[{number}] {indent}{unit.text(text)}")
-        before = unit.stop
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from dca.domain.review import Usage
 from store.selection import among
-from store.tables import ReplyRow
+from store.tables import ReplyRow, ReviewRow
 from store.writing import dialect_of, insert_or_replace, now
 
 _FIGURES = tuple(item.name for item in fields(Usage))
@@ -103,6 +103,12 @@ def drop_replies(session: Session, dialogues: Iterable[str]) -> None:
     if gone:
         wanted = among(ReplyRow.dialogue, gone, dialect_of(session))
         session.execute(delete(ReplyRow).where(wanted))
+
+
+def drop_answered(session: Session) -> None:
+    """Forget the replies of dialogues whose first review was made otherwise in the meantime."""
+    reviewed = select(ReviewRow.id)
+    session.execute(delete(ReplyRow).where(ReplyRow.dialogue.in_(reviewed)))
 
 
 def _usage_column(usage: Usage) -> dict[str, float] | None:

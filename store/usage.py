@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from dca.domain.review import Usage
 from store.tables import AbstentionRow, ReviewRow
 
-_PAGE = 2_000
 _FIGURES = tuple(item.name for item in fields(Usage))
 _ROWS = (ReviewRow, AbstentionRow)
 
@@ -85,27 +84,24 @@ def _first_of(
     ]
 
 
-def usage_totals(session: Session) -> dict[str, UsageTotal]:
+def usage_totals(session: Session, *, page: int = 2_000) -> dict[str, UsageTotal]:
     """Return reviewer digest to what its answers have used, over all prompts and rounds."""
     totals: dict[str, UsageTotal] = {}
-    for reviewer, answer in _every_usage(session):
+    for reviewer, answer in _every_usage(session, page):
         _add(totals.setdefault(reviewer, UsageTotal(reviewer)), answer)
     return totals
 
 
-def _every_usage(session: Session) -> Iterator[tuple[str, AnswerUsage]]:
-    """Yield reviewer digest and usage of all answers, page by page."""
+def _every_usage(session: Session, page: int) -> Iterator[tuple[str, AnswerUsage]]:
+    """Yield reviewer digest and usage of all answers, ``page`` read at once."""
     for row in _ROWS:
         last = ""
-        while True:
-            statement = select(row.id, row.reviewer, row.rollout_id, row.usage)
-            statement = statement.where(row.id > last).order_by(row.id).limit(_PAGE)
-            page = session.execute(statement).all()
-            for _, reviewer, rollout, usage in page:
+        statement = select(row.id, row.reviewer, row.rollout_id, row.usage)
+        statement = statement.order_by(row.id).limit(page)
+        while found := session.execute(statement.where(row.id > last)).all():
+            for _, reviewer, rollout, usage in found:
                 yield reviewer, AnswerUsage(rollout, Usage(**usage or {}), row is ReviewRow)
-            if len(page) < _PAGE:
-                break
-            last = page[-1][0]
+            last = found[-1][0]
 
 
 def _add(total: UsageTotal, answer: AnswerUsage) -> None:

@@ -15,6 +15,7 @@ from benchmarks.fault_server.plan import Fault, Rates
 from benchmarks.fault_server.running import on_thread
 from benchmarks.fault_server.settings import BatchLimits
 from dca.domain.errors import ConfigError, CredentialError, NothingSelected
+from dca.domain.review import Abstention, AbstentionKind
 from dca.pipeline.batch_office import parted
 from dca.pipeline.batch_review import Rounds, batch_review
 from dca.pipeline.dialogues import asker_of
@@ -28,12 +29,13 @@ from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint
 from reviewers.models import openai_reviewer
 from reviewers.prices import cost_of
+from reviewers.protocol import review_key
 from reviewers.question import Asking
 from reviewers.rules import offline_panel
 from store.batches import change_batch, items_of, live_batches
 from store.engine import transaction
 from store.jobs import list_jobs
-from store.reviews import abstentions_of, reviews_of
+from store.reviews import abstentions_of, add_answers, reviews_of
 from store.selection import Selection, parse_where
 from store.tables import BatchRow
 from tests.batch_reviews import (
@@ -89,11 +91,11 @@ def stored(engine, reviewer):
     return found
 
 
-def wait_until_open(engine, reviewer, state="open"):
-    """Return the only batch of a reviewer."""
+def open_batch(engine, reviewer):
+    """Return the only batch of a reviewer, which is open."""
     with transaction(engine) as session:
         (batch,) = live_batches(session, asker_of(reviewer))
-    assert batch.state == state
+    assert batch.state == "open"
     return batch
 
 
@@ -179,7 +181,7 @@ def test_leaving_at_once_and_coming_back_collects_what_is_there(kind, store):
     with on_thread(settings(seconds=0.3)) as server:
         reviewer = model(kind, server.url)
         left = run(store, [reviewer], rounds=ONCE)
-        batch = wait_until_open(store, reviewer)
+        batch = open_batch(store, reviewer)
         held = counts(store)["claims"]
         # Another run, online, pays for none of them.
         online = review_store(store, [reviewer], Selection())
@@ -254,34 +256,43 @@ def test_a_joint_dialogue_goes_on_only_where_all_of_it_is_selected(store):
         run(store, [reviewer], rounds=ONCE)
         time.sleep(0.3)
         # Collected, but what it asks next is outside of the selection.
-        result = batch_review(store, [reviewer], parse_where("step:99 step:0"), rounds=ONCE)
+        result = batch_review(store, [reviewer], parse_where("step:0"), rounds=ONCE)
         before = counts(store)["replies"]
+        # One of them is answered otherwise: its companions are asked for anew.
+        first = plain_rollouts(1)[0]
+        with transaction(store) as session:
+            key = review_key(reviewer, first)
+            add_answers(session, [Abstention(key, AbstentionKind.REFUSED, "no")])
         ended = run(store, [reviewer])
 
-    assert (before, result.submitted) == (4, 1)
-    assert ended.reviewers[0].pending == 0
+    assert (before, result.submitted) == (4, 0)
+    assert (ended.submitted > 4, ended.reviewers[0].pending) == (True, 0)
+    assert counts(store)["replies"] == 0
 
 
 def test_the_worst_case_of_what_is_submitted_stays_below_every_cap(store):
     with on_thread(settings()) as server:
         reviewer = model("chat", server.url)
         run(store, [reviewer], rounds=ONCE)
-        batch = wait_until_open(store, reviewer)
+        batch = open_batch(store, reviewer)
     each = batch.nanodollars / 12
-    for name, caps in {
-        "dollars": Caps(dollars=5.5 * each / 1e9),
-        "tokens": Caps(tokens=batch.tokens * 11 // 24),
-    }.items():
+    for name, caps, too_low in (
+        ("dollars", Caps(dollars=5.5 * each / 1e9), Caps(dollars=each / 2e9)),
+        ("tokens", Caps(tokens=batch.tokens * 11 // 24), Caps(tokens=batch.tokens // 24)),
+    ):
         engine = filled(store_folder(store, name), 12)
         with on_thread(settings()) as server:
-            left = run(engine, [model("chat", server.url)], caps=caps, rounds=ONCE)
-            ended = run(engine, [model("chat", server.url)], caps=caps)
+            models = [model("chat", server.url)]
+            none = run(engine, models, caps=too_low)
+            left = run(engine, models, caps=caps, rounds=ONCE)
+            ended = run(engine, models, caps=caps)
         engine.dispose()
-        # Five at once; the next ones fit when these turn out cheaper, until none can.
-        assert left.submitted == 5
+        assert (none.submitted, none.over, none.open) == (0, name, 0)
+        # Five at once; the others fit when these have turned out cheaper.
+        assert (left.submitted, left.over, left.open) == (5, "", 5)
         assert left.reserved_dollars <= (caps.dollars or 1)
-        assert ended.over == name
-        assert 5 < ended.reviewers[0].reviews < 12
+        assert left.reserved_tokens <= (caps.tokens or 10**9)
+        assert (ended.over, ended.reviewers[0].reviews) == ("", 12)
         assert ended.spent_dollars <= (caps.dollars or 1)
         assert ended.spent_tokens <= (caps.tokens or 10**9)
 
@@ -316,12 +327,12 @@ def test_cancelling_keeps_the_results_that_exist_and_frees_the_rest(kind, store)
         while not 0 < server.ledger.totals.valid < 12:
             time.sleep(0.01)
         asked = run(store, [reviewer], rounds=Rounds(wait=False, cancel=True))
-        stopping = wait_until_open(store, reviewer, "cancelling").state
         result = run(store, [reviewer], rounds=replace(QUICK, cancel=True))
         paid = server.ledger.totals.valid
 
-    assert (asked.open, stopping) == (12, "cancelling")
-    assert 0 < result.reviewers[0].reviews == paid < 12
+    # One look may be enough to see it stopped.
+    assert asked.open in (0, 12)
+    assert 0 < len(stored(store, reviewer)[0]) == paid < 12
     assert (result.submitted, result.open, result.reviewers[0].pending) == (0, 0, 12 - paid)
     assert counts(store)["claims"] == counts(store)["replies"] == 0
 
@@ -375,7 +386,7 @@ def test_results_of_nobody_are_counted_and_not_used(store):
     with on_thread(settings()) as server:
         reviewer = model("chat", server.url)
         run(store, [reviewer], rounds=ONCE)
-        batch = wait_until_open(store, reviewer)
+        batch = open_batch(store, reviewer)
         with transaction(store) as session:
             # As if the store remembered half of what it had submitted.
             some = items_of(session, batch.id)[:6]
@@ -404,7 +415,7 @@ def test_a_batch_that_the_provider_forgot_is_pending_again(kind, store):
     with on_thread(settings()) as server:
         reviewer = model(kind, server.url)
         run(store, [reviewer], rounds=ONCE)
-        batch = wait_until_open(store, reviewer)
+        batch = open_batch(store, reviewer)
         with transaction(store) as session:
             change_batch(session, batch.id, "open", remote="batch_999")
         result = run(store, [reviewer])
@@ -446,6 +457,8 @@ def test_what_others_of_the_panel_do_meanwhile_has_what_the_caps_leave(store):
         result = run(store, [model("chat", server.url)], rounds=rounds, caps=caps)
 
     (left,) = seen
-    assert 0 < left.dollars < 3 and 0 < left.tokens < 10_000_000 and 0 < left.seconds < 60
+    assert 0 < left.dollars < 3
+    assert 0 < left.tokens < 10_000_000
+    assert 0 < left.seconds < 60
     assert 1 < result.spent_dollars < 1.1
     assert result.reviewers[0].dollars == pytest.approx(result.spent_dollars - 1)

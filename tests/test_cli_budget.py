@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fault_server.plan import Plan
+from benchmarks.fault_server.plan import Fault, Plan, Rates
 from benchmarks.fault_server.running import Served, on_thread
 from benchmarks.fault_server.settings import Settings
 from benchmarks.review_work import make_rollouts
+from dca.cli.review_estimate import grounds, pilot_code
 from dca.config.duration import seconds_in
 from dca.domain.review import Review, Step, Usage
 from dca.domain.spans import Span
+from dca.pipeline.estimate import NOTHING
+from dca.pipeline.forecast import Forecast, ReviewerForecast
 from dca.pipeline.panels import build_panel
+from dca.pipeline.pilot import Pilot
 from reviewers.protocol import review_key
 from store.engine import open_store, transaction
 from store.reviews import add_answers, add_reviewers, count_answers
@@ -221,6 +225,36 @@ def test_on_a_terminal_it_is_asked(folder, server) -> None:
     assert server.ledger.totals.requests == 0
 
 
+def test_what_may_not_have_been_charged_is_told_apart(capsys, folder) -> None:
+    rates = Rates({Fault.CUT_BODY: 0.3})
+    with on_thread(Settings(Plan(1, rates, median_s=0.002))) as served:
+        configure(folder, served, PRICE + "\nretries = 9")
+
+        answer = invoke(capsys, "review", "--max-cost", "5", "--limit", "6")
+
+    assert answer.code == 0, answer.err
+    assert re.search(
+        r"^spent \$\d\.\d+ and \S+ tokens, of which \$\d\.\d+ may not have been charged$",
+        answer.out,
+        re.MULTILINE,
+    ), answer.out
+
+
+def test_an_estimate_says_what_it_rests_on_and_how_its_pilot_ended() -> None:
+    sampled = ReviewerForecast("big", "m", 9_000, prompts=2_000, calls=9_000, answers=400)
+    idle = ReviewerForecast("idle", "m", 0)
+    found = Forecast(9_000, (sampled, idle), NOTHING, (), NOTHING)
+
+    assert list(grounds(found)) == [
+        "big: from the prompts of 2,000 of 9,000 rollouts and 400 stored answers, 95 % interval"
+    ]
+    ends = {"": 0, "dollars": 4}
+    for over, code in ends.items():
+        assert pilot_code(Pilot(1, 1, 0.0, stopped=False, over=over)) == code
+        assert pilot_code(Pilot(1, 1, 0.0, stopped=True, over=over)) == 130
+    assert pilot_code(None) == 0
+
+
 def test_an_unknown_price_behind_a_key_is_said_once(capsys, folder, server) -> None:
     configure(folder, server, "")
 
@@ -315,10 +349,12 @@ def test_a_pilot_is_paid_for_once_and_narrows_the_estimate(capsys, folder, serve
 
 def test_a_pilot_keeps_to_the_caps_and_asks_first(capsys, folder, server) -> None:
     configure(folder, server)
+    single = invoke(capsys, "review", "--pilot", "1", "--json").document["pilot"]
     capped = invoke(capsys, "review", "--pilot", "20", "--max-cost", "0.1")
     configure(folder, server, DEAR)
     refused = invoke(capsys, "review", "--pilot", "2")
 
+    assert single["asked"] == 1
     assert capped.code == 4
     assert "; stopped at the cap on dollars\n" in capped.out
     assert refused.code == 2

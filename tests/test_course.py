@@ -28,7 +28,7 @@ from tests.command_line import plain_rollouts
 
 (ROLLOUT,) = plain_rollouts(1)
 MODEL = openai_reviewer("a", Endpoint("tiny", "http://127.0.0.1:1/v1"))
-SHOWN = "sk-1"
+SHOWN = "sk-shown-1"
 DIALOGUE = "0123456789abcdef0123"
 CHAT = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
 
@@ -187,7 +187,7 @@ def test_what_names_no_request_is_no_result(line):
     ("result", "cause", "words"),
     [
         (Result("x", b"", 0, "expired"), Cause.OVERLOAD, "expired"),
-        (Result("x", b'{"error":"sk-1"}', 500), Cause.OVERLOAD, 'HTTP 500: {"error":"***"}'),
+        (Result("x", b'{"error":"sk-shown-1"}', 500), Cause.OVERLOAD, 'HTTP 500: {"error":"***"}'),
         (Result("x", b"{}", 400), Cause.REQUEST, "HTTP 400: {}"),
         (Result("x", b'{"a":1}'), Cause.STRANGE, "no reply in the words of openai-chat"),
         (Result("x", b"\xff"), Cause.STRANGE, "no reply in the words of openai-chat"),
@@ -201,5 +201,5 @@ def test_a_result_without_a_reply_is_a_fault(result, cause, words):
 
 
 def test_no_key_gets_into_what_is_kept():
-    assert without(b'{"text":"my sk-1 is"}', SHOWN) == b'{"text":"my *** is"}'
-    assert without(b"sk-1", "") == b"sk-1"
+    assert without(b'{"text":"my sk-shown-1 is"}', SHOWN) == b'{"text":"my *** is"}'
+    assert without(b"sk-shown-1", "") == b"sk-shown-1"

@@ -1,6 +1,9 @@
 """The words: what they refuse, and ids that are the same everywhere."""
 
+import copy
+import pickle
 from array import array
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -30,10 +33,33 @@ def test_a_span_is_a_half_open_range() -> None:
     assert sorted([Span(2, 5), Span(0, 9)]) == [Span(0, 9), Span(2, 5)]
 
 
+def test_a_span_is_a_value() -> None:
+    span = Span(2, 5)
+
+    again = pickle.loads(pickle.dumps(span))  # noqa: S301 - written on this line
+    assert span == Span(stop=5, start=2) == again == copy.copy(span)
+    assert hash(span) == hash(Span(2, 5))
+    assert repr(span) == "Span(start=2, stop=5)"
+    assert replace(span, stop=9) == Span(2, 9)
+    with pytest.raises(ValueError, match="is not a range"):
+        replace(span, stop=1)
+    with pytest.raises(FrozenInstanceError):
+        setattr(span, "stop", 9)  # noqa: B010 - the type checker refuses the assignment
+    assert not hasattr(span, "__dict__")
+
+
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2)])
 def test_a_span_never_runs_backwards(start: int, stop: int) -> None:
     with pytest.raises(ValueError, match="is not a range of the text"):
         Span(start, stop)
+
+
+def test_equal_label_sets_have_equal_hashes_and_a_name_alone_makes_none_equal() -> None:
+    same = LabelSet(CONTRIBUTION_V1.name, CONTRIBUTION_V1.labels)
+    other = LabelSet(CONTRIBUTION_V1.name, (label(),))
+
+    assert {same: 1} == {CONTRIBUTION_V1: 1}
+    assert {CONTRIBUTION_V1: 1}.get(other) is None
 
 
 def test_labels_are_found_by_key_and_have_codes_in_order() -> None:

@@ -1,6 +1,7 @@
 """Units: a clause or shorter, and never a lost character."""
 
 import itertools
+import time
 import unicodedata
 
 import pytest
@@ -103,6 +104,18 @@ def test_a_stretch_without_spaces_is_cut_between_characters() -> None:
 
     waved = pieces("é" * 150)
     assert all(unicodedata.combining(piece[0]) == 0 for piece in waved)
+
+
+@pytest.mark.parametrize("run", [".", '."', "(", "`", "$", "https://", " and", "， ", "\\("])
+def test_a_long_run_of_marks_costs_linear_time(run: str) -> None:
+    text = run * 100_000 + "x"
+
+    begun = time.process_time()
+    units = cut_units(text)
+
+    # A cost that grows with the square would take minutes.
+    assert time.process_time() - begun < 10
+    assert units[-1].stop == len(text)
 
 
 def test_a_long_run_of_spaces_is_no_unit() -> None:

@@ -27,6 +27,7 @@ EXTRAS = {
     "train": ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "tokenizers"),
     "postgres": ("psycopg",),
     "verify": ("math-verify",),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
 }
 """Extra to the packages that it brings."""
 PROBED = "probed by doctor"

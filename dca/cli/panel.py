@@ -75,7 +75,7 @@ def member(
     return Member(
         name,
         settings.kind,
-        str(said.get("model") or said.get("rule") or said.get("path")),
+        str(said.get("model") or said.get("rule") or said.get("path") or "-"),
         said.get("family"),
         variable,
         None if variable is None else bool((look_up(variable) or "").strip()),

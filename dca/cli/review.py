@@ -38,6 +38,7 @@ from dca.cli.selecting import Choice, Ids, Limit, Sample, Where
 from dca.cli.stores import opened
 from dca.cli.tables import print_table
 from dca.cli.terminal import one_line
+from dca.cli.tracing import tracing
 from dca.pipeline.panels import build_panel, shortage
 from dca.pipeline.review import ReviewerResult, ReviewResult, review_store
 from reviewers.budget import Caps
@@ -110,7 +111,7 @@ def review(
             return
         if not mode.chosen:
             confirm_cost(run, engine, reviewers, chosen, caps, retry_failed=retry_failed)
-        with draining(run) as stop:
+        with draining(run) as stop, tracing(run, loaded):
             if mode.chosen:
                 review_otherwise(run, engine, order, mode, caps, stop)
                 return

@@ -59,7 +59,9 @@ def estimate(run: Run, engine: Engine, order: Order, count: int | None, caps: Ca
         "pilot": None if pilot is None else asdict(pilot),
     }
     run.verb = "review estimate"
-    run.done(fields, lambda console: _print(console, order, found, pilot), exit_code=_code(pilot))
+    run.done(
+        fields, lambda console: _print(console, order, found, pilot), exit_code=pilot_code(pilot)
+    )
 
 
 def _ask(run: Run, engine: Engine, order: Order, count: int, caps: Caps) -> Pilot | None:
@@ -83,7 +85,8 @@ def _ask(run: Run, engine: Engine, order: Order, count: int, caps: Caps) -> Pilo
         )
 
 
-def _code(pilot: Pilot | None) -> int:
+def pilot_code(pilot: Pilot | None) -> int:
+    """Return the exit code of an estimate after a pilot, if there was one."""
     if pilot is None:
         return 0
     if pilot.stopped:
@@ -94,7 +97,7 @@ def _code(pilot: Pilot | None) -> int:
 def _print(console: Console, order: Order, found: Forecast, pilot: Pilot | None) -> None:
     rows = [_cells(row) for row in found.reviewers]
     print_table(console, HEADS, rows, right=(1, 2, 3, 4, 5, 6))
-    for line in _grounds(found):
+    for line in grounds(found):
         console.print(Text(line), soft_wrap=True)
     known = [] if _all_unknown(found) else [_dollars(found.dollars)]
     unknown = [f"what {', '.join(map(one_line, found.unpriced))} costs"] * bool(found.unpriced)
@@ -135,7 +138,7 @@ def _cells(row: ReviewerForecast) -> tuple[str, ...]:
     )
 
 
-def _grounds(found: Forecast) -> Iterator[str]:
+def grounds(found: Forecast) -> Iterator[str]:
     """Yield what the figures of each model rest on."""
     for row in found.reviewers:
         if not row.calls:

@@ -41,6 +41,8 @@ PANEL = {
     "pause": Entry("panel:pause", "Ask a reviewer of the running review nothing more for now."),
     "resume": Entry("panel:resume", "Ask a paused reviewer again."),
     "cost": Entry("panel_cost:cost", "Print what stored reviews have cost, by reviewer."),
+    "sheet": Entry("panel_sheet:sheet", "Write what a person is to fill in."),
+    "take": Entry("panel_sheet:take", "Store the reviews of sheets that are filled in."),
 }
 
 CONFIG = {

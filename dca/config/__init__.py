@@ -12,23 +12,29 @@ from dca.config.models import (
 )
 from dca.config.reviewers import (
     AnthropicReviewer,
+    AskedReviewer,
     CompatibleReviewer,
+    HumanReviewer,
     ModelReviewer,
     OpenAIReviewer,
     ReplayReviewer,
     ReviewerConfig,
     RulesReviewer,
+    TransformersReviewer,
+    VllmReviewer,
 )
 from dca.config.secret import redact
 
 __all__ = [
     "OFFLINE",
     "AnthropicReviewer",
+    "AskedReviewer",
     "CompatibleReviewer",
     "Config",
     "ConsensusSettings",
     "CreditSettings",
     "Flags",
+    "HumanReviewer",
     "Loaded",
     "ModelReviewer",
     "OpenAIReviewer",
@@ -39,6 +45,8 @@ __all__ = [
     "ReviewerConfig",
     "RulesReviewer",
     "Setting",
+    "TransformersReviewer",
+    "VllmReviewer",
     "load",
     "redact",
 ]

@@ -91,7 +91,7 @@ def check_table(
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             source = origins if isinstance(origins, Source) else origins[str(detail["loc"][0])]
-            faults.add(_explain(detail, model, path, source))
+            faults.add(_explain(detail, _innermost(detail, model, path), source))
     return None
 
 
@@ -111,8 +111,21 @@ def _unknown(source: Source, path: KeyPath, model: type[Table]) -> str:
     return f"{source.origin(path)}: unknown key {dotted(path)}{suggestion}"
 
 
-def _explain(detail: ErrorDetails, model: type[Table], path: KeyPath, source: Source) -> str:
-    key = str(detail["loc"][0])
+def _innermost(
+    detail: ErrorDetails, model: type[Table], path: KeyPath
+) -> tuple[type[Table], KeyPath, str]:
+    """Return the table that a fault is in, its path and the key: tables may hold tables."""
+    for key in map(str, detail["loc"][:-1]):
+        field = model.model_fields.get(key)
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, Table)):
+            return model, path, key
+        model, path = inner, (*path, key)
+    return model, path, str(detail["loc"][-1])
+
+
+def _explain(detail: ErrorDetails, place: tuple[type[Table], KeyPath, str], source: Source) -> str:
+    model, path, key = place
     here = (*path, key)
     if detail["type"] == "extra_forbidden":
         return _unknown(source, here, model)

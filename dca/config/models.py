@@ -81,6 +81,9 @@ class ReviewSettings(Table):
     """Most tokens, input and output, that one run may use."""
     max_time: Annotated[str, AfterValidator(duration)] | None = None
     """How long one run may ask anything new: ``90s``, ``45m``, ``2h30m``."""
+    trace: bool | None = None
+    """Whether each request is an OpenTelemetry span (extra ``otel``); not set: as OpenTelemetry's
+    own variables say."""
 
 
 class ConsensusSettings(Table):

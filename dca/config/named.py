@@ -15,7 +15,14 @@ from dca.config.models import (
     built_in_panels,
     built_in_reviewers,
 )
-from dca.config.reviewers import KINDS, OFFLINE_RULES, ReplayReviewer, Table
+from dca.config.reviewers import (
+    KINDS,
+    OFFLINE_RULES,
+    ReplayReviewer,
+    Table,
+    TransformersReviewer,
+    VllmReviewer,
+)
 from dca.config.sources import Source
 from dca.config.suggest import did_you_mean
 from dca.domain.labels import CONTRIBUTION_V1, LabelSet
@@ -89,6 +96,9 @@ def _reviewer(
     reviewer = check_table(KINDS[kind], entry, path, source, faults)
     if isinstance(reviewer, ReplayReviewer):
         return reviewer.model_copy(update={"path": str(source.base / Path(reviewer.path))})
+    if isinstance(reviewer, VllmReviewer | TransformersReviewer) and reviewer.model[0] == ".":
+        # Not every name with a slash is a path: names on the hub have one too.
+        return reviewer.model_copy(update={"model": str((source.base / reviewer.model).resolve())})
     return reviewer
 
 

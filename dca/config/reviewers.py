@@ -103,7 +103,8 @@ class AskedReviewer(Table):
     """What every language model can be told, wherever it runs."""
 
     model: Word
-    """Model name, as the server knows it; in this process a folder, or a name on the hub."""
+    """Model name, as the server knows it. In this process: a name on the hub, or a folder, which
+    begins with ``/``, or with ``.`` beside the file that names it."""
     protocol: Literal["units", "quotes"] = "units"
     """How it marks steps: ranges of numbered units, or quotes of the text."""
     outcome: Literal["aware", "blind"] = "aware"

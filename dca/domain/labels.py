@@ -50,6 +50,10 @@ class LabelSet:
                     f"label {label.key!r}: letter {label.letter!r} is not one capital"
                 )
 
+    def __hash__(self) -> int:
+        """Hash the name: caches are asked with label sets for every review."""
+        return hash(self.name)
+
     def __iter__(self) -> Iterator[Label]:
         """Iterate in the order of codes."""
         return iter(self.labels)

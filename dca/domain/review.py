@@ -45,7 +45,8 @@ class ReviewerInfo:
     name: str
     """Name in the configuration, unique in a panel."""
     kind: str
-    """``rules``, ``openai``, ``anthropic``, ``openai-compatible``, ``replay`` or ``human``."""
+    """``rules``, ``openai``, ``anthropic``, ``openai-compatible``, ``vllm``, ``transformers``,
+    ``replay`` or ``human``."""
     family: str
     """Reviewers that share a base model or provider share a family."""
     model: str

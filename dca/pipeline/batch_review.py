@@ -28,6 +28,7 @@ from store.batches import count_live
 from store.claims import reap, release_job
 from store.engine import transaction
 from store.jobs import Outcome, finish_job, start_job
+from store.replies import drop_answered
 from store.reviews import abstention_reasons, add_reviewers, count_pending
 from store.rollouts import count_rollouts
 from store.selection import Selection
@@ -139,6 +140,7 @@ def batch_review(
         keep_label_sets(session, (reviewer.labels for reviewer in models))
         add_reviewers(session, [reviewer.info for reviewer in models])
         reap(session)
+        drop_answered(session)
         rows = [_before(session, post, selection, selected, retry_failed) for post in posts]
         total = sum(row.pending for row in rows)
         params = {"panel": [row.name for row in rows], "batch": True}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.orm import Session
 
 from dca.domain.errors import CredentialError, DcaError
+from dca.domain.review import ReviewKey
 from dca.domain.rollout import Rollout
 from dca.pipeline.batch_office import Office, Post
 from dca.pipeline.dialogues import Ask, ask_of, resume
@@ -18,8 +19,9 @@ from reviewers.protocol import review_key
 from store.batches import Batch, BatchItem, add_batch, change_batch, finish_batch
 from store.claims import claim, release, release_job
 from store.engine import transaction, transactions
-from store.replies import common_dialogues, replies_of
+from store.replies import common_dialogues, drop_replies, replies_of
 from store.reviews import add_answers, pending
+from store.selection import Selection
 
 PAGE = 64
 """Rollouts read and claimed at once."""
@@ -110,10 +112,9 @@ def _reserved(office: Office, post: Post, asks: Iterator[Ask]) -> Ask | None:
 def _asks(office: Office, post: Post) -> Generator[Ask, None, None]:
     """Yield the next question of every dialogue that is pending, its reviews claimed."""
     busy: set[str] = set()
-    """Reviews of this pass that a dialogue about several rollouts asks for."""
+    """Reviews that an open dialogue about several rollouts asks for."""
     with transactions(office.engine) as session:
-        for rollouts in _begun_together(session, office, post):
-            busy.update(review_key(post.reviewer, rollout).id for rollout in rollouts)
+        for rollouts in _begun_together(session, office, post, busy):
             yield from _ask(session, office, post, rollouts)
         bundle: list[Rollout] = []
         for rollout in _claimed(session, office, post, busy):
@@ -144,9 +145,7 @@ def _ask(session: Session, office: Office, post: Post, rollouts: list[Rollout]) 
 
 def _claimed(session: Session, office: Office, post: Post, busy: set[str]) -> Iterator[Rollout]:
     """Yield the pending rollouts of a model whose reviews this run now holds."""
-    info, labels = post.reviewer.info, post.reviewer.labels.name
-    key = info.digest, post.reviewer.prompt_digest, labels, 1
-    pages = pending(session, *key, office.selection, page=PAGE, retry_failed=office.again)
+    pages = pending(session, *_asked(post), office.selection, page=PAGE, retry_failed=office.again)
     for page in pages:
         fresh = {
             id_: rollout
@@ -159,25 +158,47 @@ def _claimed(session: Session, office: Office, post: Post, busy: set[str]) -> It
         yield from (rollout for id_, rollout in fresh.items() if id_ in granted)
 
 
-def _begun_together(session: Session, office: Office, post: Post) -> Iterator[list[Rollout]]:
-    """Yield the rollouts of each dialogue about several that has begun, if all are pending."""
-    info, labels = post.reviewer.info, post.reviewer.labels.name
-    key = info.digest, post.reviewer.prompt_digest, labels, 1
-    chosen = office.selection.ids
-    for _, members in common_dialogues(session, post.asker):
-        wanted = [id_ for id_ in members if chosen is None or id_ in chosen]
-        selection = replace(office.selection, ids=tuple(wanted), limit=None, sample=None)
-        pages = pending(session, *key, selection, retry_failed=office.again)
-        found = {rollout.id: rollout for page in pages for rollout in page}
-        if set(found) != set(members):
+def _begun_together(
+    session: Session, office: Office, post: Post, busy: set[str]
+) -> Iterator[list[Rollout]]:
+    """Yield the rollouts of each dialogue about several that has begun; none is asked otherwise.
+
+    One goes on only where all its rollouts are selected. It is dropped when one of them has been
+    answered otherwise: the rest is then asked anew.
+    """
+    for dialogue, members in common_dialogues(session, post.asker):
+        alone = Selection(ids=members)
+        if len(_pending(session, office, post, alone)) < len(members):
+            drop_replies(session, [dialogue])
+            session.commit()
             continue
-        keys = {review_key(post.reviewer, rollout).id for rollout in found.values()}
-        granted = claim(session, office.job, sorted(keys), again=office.again)
-        if keys & office.concluded or set(granted) != keys:
+        chosen = office.selection.ids
+        wanted = tuple(id_ for id_ in members if chosen is None or id_ in chosen)
+        selection = replace(office.selection, ids=wanted, limit=None, sample=None)
+        found = _pending(session, office, post, selection)
+        keys = sorted(review_key(post.reviewer, rollout).id for rollout in found.values())
+        busy.update(ReviewKey(id_, *_asked(post)).id for id_ in members)
+        if len(found) < len(members) or not office.concluded.isdisjoint(keys):
+            continue
+        granted = claim(session, office.job, keys, again=office.again)
+        if len(granted) < len(keys):
             release(session, granted)
-        else:
-            yield [found[id_] for id_ in members]
         session.commit()
+        if len(granted) == len(keys):
+            yield [found[id_] for id_ in members]
+
+
+def _pending(
+    session: Session, office: Office, post: Post, selection: Selection
+) -> dict[str, Rollout]:
+    """Return the pending rollouts of a small selection by id."""
+    pages = pending(session, *_asked(post), selection, retry_failed=office.again)
+    return {rollout.id: rollout for page in pages for rollout in page}
+
+
+def _asked(post: Post) -> tuple[str, str, str, int]:
+    """Return what the keys of a model's reviews share."""
+    return post.asker.reviewer, post.asker.prompt, post.asker.label_set, 1
 
 
 def _submit(office: Office, post: Post, pack: Pack) -> int:

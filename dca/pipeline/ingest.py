@@ -28,6 +28,7 @@ from reviewers.model_reviewer import ModelReviewer
 from reviewers.protocol import Reviewer
 from store.engine import transaction, transactions
 from store.jobs import finish_job, start_job
+from store.replies import drop_answered
 from store.reviews import add_reviewers, answered, pending_ids
 from store.selection import Selection
 
@@ -153,6 +154,7 @@ class _Work:
         with transaction(self.engine) as session:
             keep_label_sets(session, (reviewer.labels for reviewer in models))
             add_reviewers(session, [reviewer.info for reviewer in models])
+            drop_answered(session)
             params = {"ingest": self.answers.name, "rejects": rejects}
             return start_job(session, "review", params, total=len(self.answers.keys))
 

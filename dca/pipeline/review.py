@@ -20,6 +20,7 @@ from dca.pipeline.label_sets import keep_label_sets
 from dca.pipeline.progress import Progress, Silent
 from dca.pipeline.tally import Tally, top_reasons
 from reviewers.budget import Budget, Caps
+from reviewers.human import Human
 from reviewers.panel import Seat, convene_seats, opened
 from reviewers.protocol import Reviewer
 from reviewers.switchboard import Switchboard
@@ -72,6 +73,8 @@ class ReviewerResult:
     """Why it abstained, of this run and before: the most frequent messages, at most three."""
     stopped: str = ""
     """Why it was asked no more in this run; ``""`` when it was not given up."""
+    by_sheet: bool = False
+    """True for a person, who is asked nothing here; what is pending waits for sheets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,11 @@ class ReviewResult:
 
     @property
     def complete(self) -> bool:
-        """True when every reviewer answered every selected rollout with a review."""
+        """True when every reviewer but people answered every selected rollout with a review."""
         return not any(
-            row.pending or row.abstentions or row.cached_abstentions for row in self.reviewers
+            row.pending or row.abstentions or row.cached_abstentions
+            for row in self.reviewers
+            if not row.by_sheet
         )
 
 
@@ -152,10 +157,12 @@ def review_store(
         rows = [
             _before(session, reviewer, selection, selected, retry_failed) for reviewer in panel
         ]
-        total = sum(row.pending for row in rows)
+        todo = {row.name: 0 if row.by_sheet else row.pending for row in rows}
+        total = sum(todo.values())
         job = start_job(session, "review", {"panel": [row.name for row in rows]}, total=total)
-    tally = Tally(panel, {row.name: row.pending for row in rows}, progress or Silent())
+    tally = Tally(panel, todo, progress or Silent())
     tell_left(left, tally.progress)
+    _tell_people(rows, tally.progress)
     tally.progress.start(total, "review")
     budget = Budget(caps)
     desk = Desk(engine, job, selection, again=retry_failed)
@@ -202,6 +209,16 @@ def tell_left(left: Reaped, progress: Progress) -> None:
         )
 
 
+def _tell_people(rows: Sequence[ReviewerResult], progress: Progress) -> None:
+    """Say which reviews wait for people."""
+    for row in rows:
+        if row.by_sheet and row.pending:
+            progress.note(
+                f"{row.name} is a person: {row.pending:,} rollouts wait for sheets,"
+                f" see dca panel sheet {row.name}"
+            )
+
+
 def _before(
     session: Session,
     reviewer: Reviewer,
@@ -220,6 +237,7 @@ def _before(
         cached=selected - todo - held,
         pending=todo,
         cached_abstentions=held,
+        by_sheet=isinstance(reviewer, Human),
     )
 
 
@@ -265,6 +283,7 @@ async def _run(
                 paused=partial(tally.is_paused, reviewer),
             )
             for reviewer in panel
+            if not isinstance(reviewer, Human)
         ]
 
         def take(answer: Answer) -> None:

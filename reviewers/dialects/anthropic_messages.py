@@ -9,7 +9,7 @@ import msgspec
 from dca.domain.review import Usage
 from reviewers.calling import Calling
 from reviewers.dialects.dialect import Address
-from reviewers.dialects.schemas import encoded_schema
+from reviewers.dialects.schemas import encoded_schema, encoded_text
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.exchange import Ended, Question, Reply
 from reviewers.headroom import Headroom, anthropic_headroom
@@ -85,7 +85,7 @@ class AnthropicMessages:
         # The instructions are the same for many requests: marked, they are read from the cache.
         system = {
             "type": "text",
-            "text": question.system,
+            "text": encoded_text(question.system),
             "cache_control": {"type": "ephemeral"},
         }
         body: dict[str, object] = {

@@ -10,7 +10,7 @@ from dca.domain.review import Usage
 from reviewers.calling import Calling
 from reviewers.dialects.dialect import Address
 from reviewers.dialects.openai_address import openai_address
-from reviewers.dialects.schemas import encoded_schema
+from reviewers.dialects.schemas import encoded_schema, encoded_text
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.exchange import Ended, Question, Reply
 from reviewers.headroom import Headroom, openai_headroom
@@ -80,7 +80,7 @@ class OpenAIChat:
         body: dict[str, object] = {
             "model": endpoint.model,
             "messages": [
-                {"role": "system", "content": question.system},
+                {"role": "system", "content": encoded_text(question.system)},
                 *({"role": turn.role, "content": turn.text} for turn in question.turns),
             ],
             limit: calling.max_tokens,

@@ -13,7 +13,7 @@ from dca.domain.review import Usage
 from reviewers.calling import Calling
 from reviewers.dialects.dialect import Address
 from reviewers.dialects.openai_address import openai_address
-from reviewers.dialects.schemas import encoded_schema
+from reviewers.dialects.schemas import encoded_schema, encoded_text
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.exchange import Ended, Question, Reply
 from reviewers.headroom import Headroom, openai_headroom
@@ -86,7 +86,7 @@ class OpenAIResponses:
         """Return the body of a request."""
         body: dict[str, object] = {
             "model": endpoint.model,
-            "instructions": question.system,
+            "instructions": encoded_text(question.system),
             "input": [{"role": turn.role, "content": turn.text} for turn in question.turns],
             "max_output_tokens": calling.max_tokens,
             "text": _text_format(question, endpoint),

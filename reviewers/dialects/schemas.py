@@ -1,10 +1,16 @@
-"""Encoded schemas, one for each form of reply: built once, then part of many bodies."""
+"""What many bodies hold alike, encoded once: instructions, and the schemas of replies."""
 
 from functools import lru_cache
 
 import msgspec
 
 from reviewers.schema import ReplyForm, reply_schema
+
+
+@lru_cache(maxsize=64)
+def encoded_text(text: str) -> msgspec.Raw:
+    """Return instructions as bytes of JSON that an encoder copies."""
+    return msgspec.Raw(msgspec.json.encode(text))
 
 
 @lru_cache(maxsize=256)
