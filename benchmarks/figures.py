@@ -88,7 +88,7 @@ class Report:
             "machine": machine(),
             "versions": versions(),
             "seeds": list(self.seeds),
-            "options": {name: value for name, value in vars(self.options).items()},
+            "options": dict(vars(self.options)),
             "rows": self.rows,
             "goals": [asdict(goal) for goal in self.goals],
             "notes": self.notes,
@@ -161,7 +161,12 @@ def table(rows: Sequence[Row]) -> str:
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
     first, *rest = widths
     return "\n".join(
-        "  ".join([line[0].ljust(first), *(cell.rjust(w) for cell, w in zip(line[1:], rest, strict=True))])
+        "  ".join(
+            [
+                line[0].ljust(first),
+                *(cell.rjust(w) for cell, w in zip(line[1:], rest, strict=True)),
+            ]
+        )
         for line in lines
     )
 

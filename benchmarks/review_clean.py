@@ -49,7 +49,9 @@ LEAST_RATE = 0.9
 PEERS = ("openai", "anthropic", "curator")
 
 
-def measure(client: str, width: int, seed: int, args: argparse.Namespace, stores: Stores) -> dict[str, object]:
+def measure(
+    client: str, width: int, seed: int, args: argparse.Namespace, stores: Stores
+) -> dict[str, object]:
     """Run one client once and return its figures."""
     with ExitStack() as stack:
         server = stack.enter_context(
@@ -89,7 +91,7 @@ def main() -> None:
     """Run all clients in turns and print their medians."""
     args = _options()
     report = Report("review_clean", args, range(1, args.repeat + 1))
-    clients = [name for name in args.clients.split(",") if _is_there(name, report)]
+    clients = [name for name in args.clients.split(",") if is_there(name, report)]
     widths = [int(width) for width in args.widths.split(",")]
     with tempfile.TemporaryDirectory(prefix="dca-bench-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -143,7 +145,7 @@ def _ratio(row: dict[str, object], other: dict[str, object], name: str) -> float
     return value / base if isinstance(value, float) and isinstance(base, float) else 0.0
 
 
-def _is_there(client: str, report: Report) -> bool:
+def is_there(client: str, report: Report) -> bool:
     """Tell whether a client can run; the report says why not."""
     python = CLIENT_PYTHONS.get(client)
     if python is None or python.exists():

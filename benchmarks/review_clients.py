@@ -8,12 +8,13 @@ end. What a client keeps is the text of a reply, as a digest.
 """
 
 import asyncio
+import importlib
 import json
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,8 @@ class Outcome(msgspec.Struct):
     peak_mb: float = 0.0
 
 
+Post = Callable[[bytes], Awaitable[tuple[int, bytes]]]
+"""Sends a body and returns status and body of the answer."""
 Ask = Callable[[bytes], Awaitable[str | None]]
 """Sends a body and returns the reply's text; ``None``: given up."""
 
@@ -105,14 +108,12 @@ def run_client(work: Work) -> Outcome:
 
 def _ours(work: Work) -> Outcome:
     """Review a store: questions, replies, anchoring, validation, claims, writes."""
-    import alembic.config  # noqa: F401, PLC0415 - an import that is not to be counted
-
+    importlib.import_module("anthropic" if "anthropic" in work.client else "openai")
     from benchmarks.review_work import make_reviewer  # noqa: PLC0415 - no other client needs it
     from dca.pipeline.review import review_store  # noqa: PLC0415 - no other client needs it
+    from reviewers.rules import offline_panel  # noqa: PLC0415 - the same
     from store.engine import open_store  # noqa: PLC0415 - the same
     from store.selection import Selection  # noqa: PLC0415 - the same
-
-    from reviewers.rules import offline_panel  # noqa: PLC0415 - the same
 
     clock = _Clock()
     calling = {"timeout": work.timeout, "backoff": work.backoff}
@@ -165,7 +166,7 @@ def _loop(work: Work) -> Outcome:
 
 
 @asynccontextmanager
-async def _session(work: Work) -> Any:  # noqa: ANN401 - an asynchronous context
+async def _session(work: Work) -> AsyncGenerator[Post]:
     """Give a function that posts a body and returns status and body."""
     url = f"{work.url}/v1/chat/completions"
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}

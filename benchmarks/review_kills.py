@@ -166,7 +166,9 @@ def main() -> None:
             "wrong": checked["wrong"],
             "in flight": sum(killer.in_flight),
             "paid again": again,
-            "worst": max((a - b for a, b in zip(killer.unstored, killer.in_flight, strict=True)), default=0),
+            "worst": max(
+                (a - b for a, b in zip(killer.unstored, killer.in_flight, strict=True)), default=0
+            ),
             "abandoned": ledger["totals"]["abandoned"],
             "requests": ledger["totals"]["requests"],
             "seconds": round(time.perf_counter() - began, 1),

@@ -73,9 +73,18 @@ def looking(server: Spawned) -> Generator[Looks]:
         thread.join()
 
 
-def measure(client: str, limit: str, args: argparse.Namespace, stores: Stores) -> dict[str, object]:
+def measure(
+    client: str, limit: str, args: argparse.Namespace, stores: Stores
+) -> dict[str, object]:
     """Run one client against one limit and return the figures."""
-    options = ["--burst-s", str(args.burst_s), "--median-ms", str(args.median_ms), "--sigma", "0.3"]
+    options = [
+        "--burst-s",
+        str(args.burst_s),
+        "--median-ms",
+        str(args.median_ms),
+        "--sigma",
+        "0.3",
+    ]
     options += ["--charge", "input"]
     per_second = args.rps if limit == "requests" else args.tps
     options += ["--rpm" if limit == "requests" else "--tpm", str(round(60 * per_second))]
@@ -125,7 +134,9 @@ def _judge(looks: Looks, charge: Charge, per_second: float, burst_s: float) -> d
     tail = seconds - learnt_at
     return {
         "share": let / (per_second * (seconds + burst_s)),
-        "share later": (let - charge.let_through(learnt)) / (per_second * tail) if tail > 1 else None,
+        "share later": (let - charge.let_through(learnt)) / (per_second * tail)
+        if tail > 1
+        else None,
         "429 first": learnt["limited"],
         "429 later": refused,
         "share 429": refused / later if later else 0.0,

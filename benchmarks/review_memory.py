@@ -56,7 +56,9 @@ def main() -> None:
     peaks = [float(str(row["peak MB"])) for row in report.rows]
     report.goals = [
         at_most("peak MB", max(peaks), MOST_MB),
-        at_most("peak MB of the most rollouts to that of the fewest", peaks[-1] / peaks[0], MOST_GROWTH),
+        at_most(
+            "peak MB of the most rollouts to that of the fewest", peaks[-1] / peaks[0], MOST_GROWTH
+        ),
     ]
     report.show()
     report.write()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.import_rollouts import postgres
 from benchmarks.review_work import make_rollouts
 from store.engine import open_store, transaction
 from store.rollouts import add_rollouts
@@ -53,6 +52,9 @@ class Stores:
     @contextmanager
     def serving(self, folder: Path) -> Generator[None]:
         """Run a PostgreSQL server in an empty ``folder`` and fill one database."""
+        # Importing takes a second: it brings every format along.
+        from benchmarks.import_rollouts import postgres  # noqa: PLC0415
+
         with postgres(folder) as server:
             self._server = server
             self._command("CREATE DATABASE filled")

@@ -1,4 +1,4 @@
-"""What the benchmarks of the review engine have reviewed: rollouts, and the requests about them."""
+"""What the benchmarks of the review engine have reviewed, and the requests about it."""
 
 import os
 import random
@@ -37,7 +37,9 @@ def make_rollouts(count: int, *, first: int = 0, sentences: int = 48) -> Iterato
         total = draw.randrange(10, 90)
         for _ in range(sentences):
             more = draw.randrange(2, 60)
-            lines.append(f"{draw.choice(_TURNS)} {total} + {more} = {total + more} {thing} are there.")
+            lines.append(
+                f"{draw.choice(_TURNS)} {total} + {more} = {total + more} {thing} are there."
+            )
             total = (total + more) % 997
         text = " ".join(lines) + f"\nThe answer is {total}."
         group = content_id("bench-group", number // GROUP)

@@ -33,11 +33,12 @@ from reviewers.protocol import review_key
 from reviewers.question import Asking
 from reviewers.rules import offline_panel
 from store.batches import change_batch, items_of, live_batches
-from store.engine import transaction
-from store.jobs import list_jobs
+from store.engine import open_store, transaction
+from store.jobs import list_jobs, start_job
 from store.reviews import abstentions_of, add_answers, reviews_of
+from store.rollouts import add_rollouts
 from store.selection import Selection, parse_where
-from store.tables import BatchRow
+from store.tables import BatchRow, ReplyRow
 from tests.batch_reviews import (
     KEY,
     KINDS,
@@ -119,6 +120,24 @@ def test_a_panel_is_asked_in_batches_and_charged_by_their_price(kind, store):
     assert counts(store) == {"reviews": 12, "claims": 0, "replies": 0, "batches": 1}
     # Nothing is pending: nothing is submitted.
     assert (again.submitted, again.reviewers[0].cached, again.complete) == (0, 12, True)
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgres", "memory"])
+def test_every_store_keeps_batches(where, request, tmp_path):
+    urls = {"sqlite": f"sqlite:///{tmp_path}/dca.db", "memory": "sqlite://"}
+    url = urls.get(where) or request.getfixturevalue("postgres_url")
+    engine = open_store(url)
+    with transaction(engine) as session:
+        add_rollouts(session, plain_rollouts(6))
+    with on_thread(settings(Rates({Fault.BAD_SCHEMA: 0.5}))) as server:
+        models = [model("chat", server.url), model("anthropic", server.url, name="other")]
+        run(engine, models, rounds=ONCE)
+        result = run(engine, models)
+    left = counts(engine)
+    engine.dispose()
+
+    assert sum(row.reviews for row in result.reviewers) == left["reviews"] > 0
+    assert (left["claims"], left["replies"]) == (0, 0)
 
 
 @EACH
@@ -397,6 +416,122 @@ def test_results_of_nobody_are_counted_and_not_used(store):
         result = run(store, [reviewer], rounds=ONCE)
 
     assert (result.unknown, result.reviewers[0].reviews, result.submitted) == (6, 6, 6)
+
+
+def forget(engine, reviewer, run_is_dead=True):
+    """Let the store know no more of a batch than before the provider answered."""
+    batch = open_batch(engine, reviewer)
+    columns = {"state": "submitting", "remote": None}
+    with transaction(engine) as session:
+        if not run_is_dead:
+            columns["run"] = start_job(session, "review", {})
+        session.execute(update(BatchRow).where(BatchRow.id == batch.id).values(**columns))
+
+
+@EACH
+def test_a_batch_whose_run_was_killed_in_between_is_found_at_the_provider(kind, store):
+    notes = Notes()
+    with on_thread(settings()) as server:
+        reviewer = model(kind, server.url)
+        run(store, [reviewer], rounds=ONCE)
+        forget(store, reviewer)
+        result = run(store, [reviewer], progress=notes)
+        batches = server.ledger.totals.batches
+
+    assert (result.submitted, result.reviewers[0].reviews, batches) == (0, 12, 1)
+    assert any("which had been submitted" in text for text in notes.said)
+
+
+def test_a_batch_that_another_run_is_submitting_is_left_alone(store):
+    with on_thread(settings()) as server:
+        reviewer = model("chat", server.url)
+        run(store, [reviewer], rounds=ONCE)
+        forget(store, reviewer, run_is_dead=False)
+        result = run(store, [reviewer], rounds=ONCE)
+        with transaction(store) as session:
+            (batch,) = live_batches(session, asker_of(reviewer))
+
+    assert (result.submitted, result.open, batch.state) == (0, 12, "submitting")
+
+
+def test_a_key_that_is_refused_later_leaves_the_batch_as_it_is(store, monkeypatch):
+    with on_thread(settings(seconds=30)) as server:
+        reviewer = model("chat", server.url)
+        run(store, [reviewer], rounds=ONCE)
+        monkeypatch.setenv("MY_KEY", "sk-wrong-key-1234")
+        with pytest.raises(CredentialError):
+            run(store, [reviewer])
+
+    assert open_batch(store, reviewer).requests == 12
+    assert counts(store)["claims"] == 12
+
+
+def test_only_what_the_provider_has_can_be_cancelled(store):
+    with on_thread(settings(seconds=30)) as server:
+        reviewer = model("anthropic", server.url)
+        run(store, [reviewer], rounds=ONCE)
+        forget(store, reviewer)
+        cancel = Rounds(wait=False, cancel=True)
+        result = run(store, [reviewer], rounds=cancel)
+
+    # It may be the one that is worked on there: that shows when it has ended.
+    assert (result.open, result.submitted) == (12, 0)
+
+
+def long_rollout():
+    """Return a rollout that takes several windows."""
+    first = plain_rollouts(1)[0]
+    text = "\n".join(f"Line {number}: {number} + 1 = {number + 1}." for number in range(900))
+    return replace(first, completion=text + "\nThe answer is 1.")
+
+
+@EACH
+def test_long_rollouts_are_read_window_by_window_through_several_batches(kind, tmp_path):
+    engine = filled(tmp_path, [long_rollout(), *plain_rollouts(4)[1:]])
+    rates = Rates({Fault.SERVER_ERROR: 0.2})
+    with on_thread(settings(rates)) as server:
+        asking, calling = Asking(context_tokens=9_000), Calling(max_tokens=2_000)
+        reviewer = model(kind, server.url, asking=asking, calling=calling)
+        result = run(engine, [reviewer])
+        batches, attempts = server.ledger.totals.batches, server.ledger.totals.attempts
+        assert doubled(server) == 0
+    reviews, abstentions = stored(engine, reviewer)
+    left = counts(engine)
+    engine.dispose()
+
+    assert len(reviews) + len(abstentions) == 4
+    assert (result.reviewers[0].pending, left["claims"], left["replies"]) == (0, 0, 0)
+    # More questions than rollouts, so more than one round.
+    assert (batches > 2, attempts > 6) == (True, True)
+    assert max(review.raw.count("\n\x1e\n") for review in reviews) > 2
+
+
+def test_a_window_that_gets_no_reply_ends_no_dialogue_before_its_time(tmp_path):
+    engine = filled(tmp_path, [long_rollout()])
+    with on_thread(settings(Rates({Fault.SERVER_ERROR: 1.0}))) as server:
+        asking, calling = Asking(context_tokens=9_000), Calling(max_tokens=2_000)
+        reviewer = model("chat", server.url, asking=asking, calling=calling)
+        result = run(engine, [reviewer])
+    left = counts(engine)
+    engine.dispose()
+
+    assert result.reviewers[0].abstentions == {"unavailable": 1}
+    assert (left["claims"], left["replies"]) == (0, 0)
+
+
+def test_kept_replies_to_other_questions_are_not_used(store):
+    with on_thread(settings(Rates({Fault.BAD_SCHEMA: 1.0}))) as server:
+        reviewer = model("chat", server.url)
+        run(store, [reviewer], rounds=ONCE)
+        time.sleep(0.3)
+        run(store, [reviewer], rounds=ONCE)
+        with transaction(store) as session:
+            session.execute(update(ReplyRow).values(question="of another version"))
+        run(store, [reviewer])
+        attempts = server.ledger.totals.attempts
+
+    # Twelve first turns, twelve repair turns in vain, twelve dialogues from their beginning.
+    assert attempts == 12 * 2 + 12 * 2
 
 
 def test_a_batch_that_fails_as_a_whole_is_tried_three_times(store):

@@ -225,4 +225,11 @@ def test_progress_goes_to_standard_error_only(store, capsys):
     assert events[0]["event"] == "start"
     assert events[-1]["event"] == "finish"
     assert events[-1]["done"] == 120
+    assert [(row["name"], row["done"]) for row in events[-1]["reviewers"]] == [
+        ("arithmetic", 30),
+        ("dataflow", 30),
+        ("revision", 30),
+        ("novelty", 30),
+    ]
+    assert events[-1]["agreement"]["rollouts"] > 0
     assert captured.out.startswith("reviewer")

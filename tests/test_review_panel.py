@@ -2,13 +2,16 @@
 
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from benchmarks.fault_server.running import on_thread
 from dca.cli.amounts import compact, duration, latency, money, rate
 from dca.cli.display import Live, Stage, json_line, plain_line
 from dca.cli.review_panel import (
@@ -20,6 +23,8 @@ from dca.cli.review_panel import (
     total_line,
 )
 from dca.pipeline.progress import Agreement, ReviewerFigures
+from tests.command_line import clean_folder, fill, on_terminal, plain_rollouts, unstyled
+from tests.review_process import KEY, steady, write_config
 
 IDLE = ReviewerFigures("local", 0, 1000, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, None, "")
 JUDGE = ReviewerFigures(
@@ -116,6 +121,8 @@ def test_at_80_columns_progress_cost_and_state_are_left():
         "120",
         "$0.42",
         "$504.00",
+        "1.2",
+        "s",
         "14",
         "s",
         "paused",
@@ -238,6 +245,33 @@ def test_the_last_frame_stays_and_names_are_plain_text():
     assert "[bold]j\\x1b[2J" in text
     assert "judge: paused" in text
     assert "alpha 0.50 on 8" in text
+
+
+def test_on_a_real_terminal_of_80_columns_no_row_wraps_and_few_frames_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clean_folder(tmp_path, monkeypatch)
+    fill(tmp_path / "dca.db", plain_rollouts(40))
+    with on_thread(steady(0.2)) as server:
+        write_config(server, "judge", "a-reviewer-with-a-very-long-name")
+        with (tmp_path / "dca.toml").open("a") as file:
+            file.write("price={input=1.0, output=2.0}\n")
+        code, shown = on_terminal(
+            "review", "--concurrency", "8", "--max-tokens", "999999999", columns=80,
+            environment={"A_KEY": KEY},
+        )  # fmt: skip
+
+    # Each frame begins where the one before it began: its rows are what stands between two
+    # carriage returns.
+    rows = unstyled(re.sub(r"\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]", "\n", shown))
+    heads = [row for row in rows if row.startswith("reviewer") and "/min" in row]
+    seconds = float(re.findall(r"done in ([0-9.]+) s", shown)[-1])
+    assert code == 0
+    assert max(len(row) for row in rows if "warning" not in row and "price of" not in row) <= 80
+    assert any(row.startswith("a-reviewer-with-a-v…") for row in rows)
+    assert any("40/40" in row and "done" in row for row in rows)
+    assert any(re.search(r"█+░* +\d+/80 ", row) for row in rows)
+    assert 3 <= len(heads) <= 4 * seconds + 3
 
 
 def test_a_terminal_without_unicode_gets_rows_of_the_same_width():

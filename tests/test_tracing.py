@@ -277,11 +277,74 @@ def test_a_collector_that_is_not_there_loses_spans_and_nothing_else(folder: Path
     assert "Traceback" not in err
 
 
+OWN = """\
+import sys, time
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from dca.cli import run
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+code = run(["review"])
+print(code, len(exporter.get_finished_spans()))
+"""
+HURRIED = """\
+import sys, time
+from dca.cli.run import Run
+from dca.cli.streams import Masked
+from dca.cli.tracing import tracing
+from opentelemetry import trace
+
+run = Run((Masked(sys.stdout), Masked(sys.stderr)))
+try:
+    with tracing(run, run.load()):
+        trace.get_tracer("test").start_span("left").end()
+        begun = time.monotonic()
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    print(time.monotonic() - begun)
+"""
+
+
+def test_a_process_with_a_tracer_provider_of_its_own_keeps_it(folder: Path):
+    fill(folder / "dca.db", plain_rollouts(4))
+    with on_thread(steady(0.0)) as server:
+        write_config(server, "judge")
+        done = subprocess.run(
+            [sys.executable, "-c", OWN],
+            env={**os.environ, "OTEL_TRACES_EXPORTER": "otlp"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+
+    assert done.stdout.splitlines()[-1] == "0 4"
+
+
+def test_whoever_presses_ctrl_c_twice_waits_for_no_collector():
+    done = subprocess.run(
+        [sys.executable, "-c", HURRIED],
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert float(done.stdout) < 1.0
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto"])
 def test_spans_without_the_extra_are_refused_where_dca_toml_asks_for_them(
-    capsys, monkeypatch, folder: Path
+    capsys, monkeypatch, folder: Path, missing: str
 ):
     fill(folder / "dca.db", plain_rollouts(2))
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+    monkeypatch.setitem(sys.modules, missing, None)
     (folder / "dca.toml").write_text("[review]\ntrace = true\n")
 
     refused = invoke(capsys, "review")

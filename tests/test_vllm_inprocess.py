@@ -83,8 +83,10 @@ def write_rollouts(file: Path) -> None:
 def in_vllm(*lines: str) -> list[dict]:
     """Run command lines in one process of the environment that has vLLM."""
     subprocess.run(["make", "--silent", "vllm"], cwd=ROOT, check=True)
-    # Coverage measures the environment that it is installed in.
-    kept = {key: text for key, text in os.environ.items() if not key.startswith("COVERAGE_")}
+    # Coverage measures the environment that it is installed in. Without bytecode every start
+    # compiles half a gigabyte of Python.
+    left_out = ("COVERAGE_", "PYTHONDONTWRITEBYTECODE")
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(left_out)}
     name = "deliberative-credit-assignment"
     installed = Path(f"installed/{name.replace('-', '_')}-0.dist-info").resolve()
     installed.mkdir(parents=True)

@@ -42,7 +42,10 @@ class Member:
 
 
 def list_(context: typer.Context) -> None:
-    """List the reviewers and their panels; * marks the panel that dca review asks."""
+    """List the reviewers and their panels.
+
+    A star marks the panel that dca review asks.
+    """
     run: Run = context.obj
     loaded = run.load()
     config = loaded.config
@@ -57,12 +60,18 @@ def list_(context: typer.Context) -> None:
 
 
 def pause(context: typer.Context, name: Name) -> None:
-    """Ask a reviewer nothing more for now; the others go on."""
+    """Ask a reviewer of the running review nothing more for now.
+
+    The others go on. The review obeys within two seconds, finishes what is in flight, and says so.
+    """
     _change(context.obj, name, paused=True)
 
 
 def resume(context: typer.Context, name: Name) -> None:
-    """Ask a paused reviewer again."""
+    """Ask a paused reviewer again.
+
+    The review obeys within two seconds.
+    """
     _change(context.obj, name, paused=False)
 
 

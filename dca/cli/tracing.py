@@ -79,15 +79,15 @@ def _sending(run: Run, environment: Mapping[str, str]) -> Generator[None]:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+    hurried = False
     try:
         yield
     except KeyboardInterrupt:
-        # The second Ctrl-C: whoever is in a hurry wants no collector awaited.
+        hurried = True  # The second Ctrl-C waits for no collector.
         raise
-    except BaseException:
-        _flush(run, provider.shutdown)
-        raise
-    _flush(run, provider.shutdown)
+    finally:
+        if not hurried:
+            _flush(run, provider.shutdown)
 
 
 def _flush(run: Run, shutdown: Callable[[], None]) -> None:

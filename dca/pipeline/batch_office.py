@@ -162,8 +162,11 @@ def worst_of(batch: Batch) -> Cost:
 
 
 @contextmanager
-def beating(engine: Engine, job: int) -> Generator[None, None, None]:
-    """Give signs of life for a job from a thread, because an upload can take many minutes."""
+def at_work(engine: Engine, job: int, posts: Sequence[Post]) -> Generator[None, None, None]:
+    """Give signs of life for a job, and close the connections at the end.
+
+    The signs come from a thread, because an upload takes longer than a run may be silent.
+    """
     stop = threading.Event()
 
     def beat() -> None:
@@ -179,5 +182,7 @@ def beating(engine: Engine, job: int) -> Generator[None, None, None]:
         yield
     finally:
         stop.set()
-        if thread.ident is not None:
+        if thread.is_alive():
             thread.join()
+        for post in posts:
+            post.service.close()

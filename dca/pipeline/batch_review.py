@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from dca.domain.errors import NothingSelected
-from dca.pipeline.batch_office import Office, Post, beating, open_post
+from dca.pipeline.batch_office import Office, Post, at_work, open_post
 from dca.pipeline.batch_results import cancel, collect
 from dca.pipeline.batch_submit import submit_pending
 from dca.pipeline.caps import refuse_unpriced
@@ -155,7 +155,7 @@ def batch_review(
     run = _Run(office, posts, rounds, stop, started + _or_never(caps), total)
     outcome: Outcome = "failed"
     try:
-        with beating(engine, job):
+        with at_work(engine, job, posts):
             run.go()
         outcome = "interrupted" if stop.is_set() else tally.outcome
     except KeyboardInterrupt:

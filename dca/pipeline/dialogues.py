@@ -176,16 +176,17 @@ def _tell(
         return Taken(arrival, Became.BEFORE)
     if course.turn < arrival.turn:
         return Taken(arrival, Became.EARLY)
-    if arrival.outcome is None:
+    outcome = arrival.outcome
+    if outcome is None:
         return Taken(arrival, Became.NOTHING)
-    reply = _kept(reviewer, arrival, course.question)
-    if isinstance(arrival.outcome, Reply):
-        course.hear(arrival.outcome)
+    reply = _kept(reviewer, arrival, outcome, course.question)
+    if isinstance(outcome, Reply):
+        course.hear(outcome)
     elif reply.tries < TRIES and not final:
         put_back.append(reply)
         return Taken(arrival, Became.FAILED)
     else:
-        course.fail(_unavailable(reviewer, arrival.outcome.message, arrival.outcome.raw))
+        course.fail(_unavailable(reviewer, outcome.message, outcome.raw))
     answers = course.end(final) if final else course.answers
     if answers is None:
         put_back.append(reply)
@@ -193,9 +194,10 @@ def _tell(
     return Taken(arrival, Became.ANSWERED, answers)
 
 
-def _kept(reviewer: Asked, arrival: Arrival, question: Question) -> KeptReply:
+def _kept(
+    reviewer: Asked, arrival: Arrival, outcome: Reply | Fault, question: Question
+) -> KeptReply:
     """Return what is kept of an arrival if the dialogue goes on."""
-    outcome = arrival.outcome
     reply = KeptReply(
         dialogue=arrival.dialogue,
         turn=arrival.turn,
@@ -205,8 +207,6 @@ def _kept(reviewer: Asked, arrival: Arrival, question: Question) -> KeptReply:
     )
     if isinstance(outcome, Reply):
         return replace(reply, usage=outcome.usage)
-    if outcome is None:
-        raise AssertionError("nothing is kept of a request that was withdrawn")
     tries = arrival.tries + 1 if outcome.retried else TRIES
     return replace(reply, body=None, fault=outcome.message, tries=tries)
 

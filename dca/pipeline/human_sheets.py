@@ -1,11 +1,11 @@
 """Sheets of a person: written for the rollouts that wait, taken back when they are filled in."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -89,12 +89,16 @@ def write_sheets(engine: Engine, human: Human, selection: Selection, path: Path)
         with new_file(path) as stream:
             for page in (first, *pages):
                 for rollout in page:
-                    stream.write(_ENCODER.encode(human.sheet(rollout)) + b"\n")
+                    stream.write(_line(human.sheet(rollout)))
                     count += 1
     return Written(info.name, str(path), count)
 
 
-_ENCODER = msgspec.json.Encoder()
+def _line(sheet: Mapping[str, object]) -> bytes:
+    """Return a sheet as a line that people can read."""
+    text = json.dumps(sheet, ensure_ascii=False)
+    # What UTF-8 cannot hold, lone surrogates, becomes the JSON escape that stands for it.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def take_sheets(engine: Engine, human: Human, source: Source) -> Taken:

@@ -25,6 +25,7 @@ from dca.pipeline.pricing import price_of
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint, ResponseFormat
 from reviewers.human import Human
+from reviewers.models import anthropic_reviewer, openai_reviewer
 from reviewers.protocol import Reviewer
 from reviewers.question import Asking, Style
 from reviewers.replay import Replay, load_recording
@@ -116,8 +117,6 @@ def _rules(name: str, settings: RulesReviewer, config: Config) -> Reviewer:
 
 
 def _openai(name: str, settings: OpenAIReviewer | CompatibleReviewer, config: Config) -> Reviewer:
-    from reviewers.models import openai_reviewer  # noqa: PLC0415 - the SDKs take a second to load
-
     return openai_reviewer(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),
@@ -130,8 +129,6 @@ def _openai(name: str, settings: OpenAIReviewer | CompatibleReviewer, config: Co
 
 
 def _anthropic(name: str, settings: AnthropicReviewer, config: Config) -> Reviewer:
-    from reviewers.models import anthropic_reviewer  # noqa: PLC0415 - the same
-
     return anthropic_reviewer(
         name,
         _endpoint(settings, settings.base_url, settings.api_key_env, settings.response_format),

@@ -125,6 +125,10 @@ class OpenAIBatches:
                 if error.status_code not in (400, 404, 409):
                     raise
 
+    def close(self) -> None:
+        """Close the connections, which both clients share."""
+        self._once.close()
+
     @contextmanager
     def _speaking(self) -> Generator[None, None, None]:
         """Turn the SDK's errors into ours."""

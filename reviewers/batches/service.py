@@ -6,7 +6,7 @@ Creating a batch is never tried twice, because a provider that was not heard may
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from tempfile import TemporaryFile
@@ -47,7 +47,6 @@ class RequestFile:
     requests: int = 0
     size: int = 0
     """Bytes so far, the frame included."""
-    _ended: bool = field(default=False, repr=False)
 
     def fits(self, line: bytes, limits: Limits) -> bool:
         """Tell whether one more request stays within the limits."""
@@ -61,10 +60,8 @@ class RequestFile:
         self.requests += 1
 
     def whole(self) -> BinaryIO:
-        """Return the file from its beginning, complete."""
-        if not self._ended:
-            self.stream.write(self.frame.end)
-            self._ended = True
+        """End the file and return it from its beginning; nothing can be added after this."""
+        self.stream.write(self.frame.end)
         self.stream.seek(0)
         return self.stream
 
@@ -179,6 +176,10 @@ class BatchService(Protocol):
         Raises:
             DcaError: The provider does not answer.
         """
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
         ...
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import anthropic
 import msgspec
 
 from dca.domain.review import Usage
@@ -68,6 +67,8 @@ class AnthropicMessages:
 
     def address(self, endpoint: Endpoint, key: str) -> Address:
         """Return where the official SDK would send a request, and its headers."""
+        import anthropic  # noqa: PLC0415 - two seconds to load; many panels do without it
+
         # An explicit key keeps the SDK from looking for credentials of its own.
         client = anthropic.AsyncAnthropic(
             api_key=key or "none", base_url=endpoint.base_url, max_retries=0

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-import openai
 
 from dca.domain.review import Usage
 from reviewers.calling import Calling
@@ -69,9 +68,7 @@ class OpenAIChat:
 
     def address(self, endpoint: Endpoint, key: str) -> Address:
         """Return where the official SDK would send a request, and its headers."""
-        return openai_address(
-            openai.AsyncOpenAI, endpoint, key, "chat/completions", compatible=self.compatible
-        )
+        return openai_address(endpoint, key, "chat/completions", compatible=self.compatible)
 
     def encode(self, question: Question, endpoint: Endpoint, calling: Calling) -> bytes:
         """Return the body of a request."""
