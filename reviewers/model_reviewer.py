@@ -53,7 +53,7 @@ class ModelReviewer:
         self.asking = asking or Asking()
         self.calling = calling or Calling()
         self.price = price
-        settings: dict[str, object] = {}
+        settings: dict[str, object] = dict(info.settings)
         form: Mapping[str, object] = {"response_format": endpoint.response_format.value}
         for part in (self.asking.settings, self.calling.settings, form):
             settings.update(part)

@@ -42,9 +42,9 @@ def openai_reviewer(
     kind = kind or ("openai" if endpoint.base_url is None else "openai-compatible")
     compatible = kind != "openai"
     dialect = OpenAIChat(compatible) if api == "chat" else OpenAIResponses(compatible)
-    info = ReviewerInfo(
-        name, kind, family or (endpoint.model if compatible else kind), endpoint.model
-    )
+    settings = {} if api == "chat" else {"api": api}
+    family = family or (endpoint.model if compatible else kind)
+    info = ReviewerInfo(name, kind, family, endpoint.model, settings)
     return ModelReviewer(info, endpoint, dialect, asking=asking, calling=calling, price=price)
 
 

@@ -133,7 +133,9 @@ class _Place:
 
 def _place(seat: Seat, board: Switchboard) -> _Place:
     """Return a seat with its way to answers."""
-    limit = board.gate.slots if seat.limit is None else seat.limit
+    own = seat.reviewer.calling.concurrency if isinstance(seat.reviewer, ModelReviewer) else None
+    limits = [limit for limit in (seat.limit, own) if limit is not None]
+    limit = min(limits, default=board.gate.slots)
     if limit < 1:
         raise UsageError("the concurrency of a panel and of its seats must be at least 1")
 

@@ -1,8 +1,8 @@
 """The wire: one request, one response, nothing else. Pooled connections, hard bounds.
 
-A thin layer over aiohttp. It was chosen by measurement: the official SDKs spend 9 to 14 times the
-processor time of the wire on building models per call, see ``docs/reviewing.md``. They still say
-where a request goes and how it is signed (``reviewers.dialects``).
+A thin layer over aiohttp. It was chosen by measurement: the official SDKs spend many times the
+processor time of the wire on each call (``benchmarks/review_clean.py``). They still say where a
+request goes and how it is signed (``reviewers.dialects``).
 
 No redirect is followed, because it would carry the key to another address; no cookie is kept; a
 response is read up to a bound; one deadline holds for the attempt as a whole, so that a server
@@ -10,6 +10,7 @@ that sends a byte now and then cannot hold it for ever.
 """
 
 import asyncio
+import os
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ class Wire:
 
 
 def _words(error: BaseException) -> str:
-    """Return an error's own words, else its kind; never an address or a header."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    """Return the system's words for an error, else its kind; never an address or a header."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
     return type(error).__name__

@@ -43,10 +43,10 @@ def review_row(review: Review, created: str) -> Row:
             [step.span.start, step.span.stop, step.label, step.confidence, step.reason]
             for step in review.steps
         ],
-        "links": [[link.source, link.target, link.kind.value] for link in review.links] or None,
+        "links": [[link.source, link.target, link.kind] for link in review.links] or None,
         **span_columns("covered", review.covered),
         "blame": _blame_column(review.blame),
-        "soundness": review.soundness,
+        "soundness": None if review.soundness is None else review.soundness.value,
         "unplaced": [[part.quote, part.reason] for part in review.unplaced] or None,
         "usage": _usage_column(review.usage),
         "raw": to_raw(review.raw),
@@ -84,8 +84,8 @@ def _blame_column(blame: Blame | None) -> int | None:
 
 
 def _usage_column(usage: Usage) -> dict[str, Any] | None:
-    figures = ((name, getattr(usage, name)) for name in _USAGE_FIELDS)
-    return {name: value for name, value in figures if value is not None} or None
+    known = {name: value for name in _USAGE_FIELDS if (value := getattr(usage, name)) is not None}
+    return known or None
 
 
 def to_review(row: ReviewRow, *, raw: bool) -> Review:

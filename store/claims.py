@@ -10,15 +10,30 @@ alive for, see ``store.batches``.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import (
+    CursorResult,
+    Delete,
+    Select,
+    bindparam,
+    delete,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from store.jobs import HOLDING, lose_jobs
 from store.reviews import answered
-from store.selection import among
+from store.selection import among, among_given, each_given, given
 from store.tables import ClaimRow, JobRow
-from store.writing import dialect_of, insert_new, now
+from store.writing import dialect_of, now, table_of
+
+_CLAIMS = table_of(ClaimRow)
+"""Below the mapping, for the statements that every batch of answers needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +59,13 @@ def claim(
         keys: ``ReviewKey.id`` of each.
         again: Whether an abstention counts as no answer.
     """
-    created = now()
-    insert_new(session, ClaimRow, [{"id": key, "job": job, "created": created} for key in keys])
-    wanted = among(ClaimRow.id, keys, dialect_of(session))
-    held = select(ClaimRow.id).where(wanted, ClaimRow.job == job)
-    mine = set(session.scalars(held))
+    dialect = dialect_of(session)
+    # In order: two writers that lock in one order cannot deadlock.
+    asked = {"given": given(sorted(keys), dialect), "holder": job}
+    mine = set(session.execute(_claimed(dialect), {**asked, "moment": now()}).scalars())
+    if taken := [key for key in keys if key not in mine]:
+        earlier = {"given": given(taken, dialect), "holder": job}
+        mine.update(session.execute(_held(dialect), earlier).scalars())
     # Read after the claim: whoever held it before has stored the answer before letting go.
     done = answered(session, keys, again=again)
     release(session, mine & done)
@@ -59,7 +76,34 @@ def release(session: Session, keys: Iterable[str]) -> None:
     """Let claims go: answered, or not asked after all. Safe to repeat."""
     gone = sorted(keys)
     if gone:
-        session.execute(delete(ClaimRow).where(among(ClaimRow.id, gone, dialect_of(session))))
+        dialect = dialect_of(session)
+        session.execute(_released(dialect), {"given": given(gone, dialect)})
+
+
+@cache
+def _claimed(dialect: str) -> ReturningInsert[str]:
+    """Return the statement that claims the given reviews that nobody holds, and returns them."""
+    key = each_given(dialect)
+    # SQLite needs a WHERE to tell ON CONFLICT from a join's ON.
+    chosen = select(key, bindparam("holder"), bindparam("moment")).where(true())
+    insert = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[dialect]
+    claims = insert(_CLAIMS).from_select(["id", "job", "created"], chosen)
+    return claims.on_conflict_do_nothing().returning(_CLAIMS.c.id)
+
+
+@cache
+def _held(dialect: str) -> Select[str]:
+    """Return the statement that finds which of the given claims a job holds."""
+    claims = _CLAIMS.c
+    return select(claims.id).where(
+        among_given(claims.id, dialect), claims.job == bindparam("holder")
+    )
+
+
+@cache
+def _released(dialect: str) -> Delete:
+    """Return the statement that lets the given claims go."""
+    return delete(_CLAIMS).where(among_given(_CLAIMS.c.id, dialect))
 
 
 def release_job(session: Session, job: int) -> int:

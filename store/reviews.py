@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, exists, func, select
 from sqlalchemy.orm import Session, undefer
 
 from dca.domain.review import Abstention, Review, ReviewerInfo
@@ -16,9 +16,9 @@ from store.answer_rows import abstention_row, review_row, to_abstention, to_revi
 from store.paging import KEY_PAGE, chunks, rows_by_id, selected_keys
 from store.rollout_rows import to_rollout
 from store.rollouts import whole_rows
-from store.selection import Selection, among
+from store.selection import Selection, among, among_given, given
 from store.tables import AbstentionRow, ReviewerRow, ReviewRow
-from store.writing import dialect_of, insert_new, insert_or_replace, now
+from store.writing import dialect_of, insert_new, insert_or_replace, now, table_of
 
 _AnswerRow = type[ReviewRow] | type[AbstentionRow]
 _Row = TypeVar("_Row", ReviewRow, AbstentionRow)
@@ -123,11 +123,17 @@ def answered(session: Session, keys: Sequence[str], *, again: bool = False) -> f
         keys: ``ReviewKey.id`` of each.
         again: Whether an abstention counts as no answer.
     """
-    found: set[str] = set()
-    for answer in (ReviewRow,) if again else (ReviewRow, AbstentionRow):
-        wanted = among(answer.id, keys, dialect_of(session))
-        found.update(session.scalars(select(answer.id).where(wanted)))
-    return frozenset(found)
+    dialect = dialect_of(session)
+    found = session.execute(_answered(dialect, again), {"given": given(keys, dialect)})
+    return frozenset(found.scalars())
+
+
+@cache
+def _answered(dialect: str, again: bool) -> "Select[str] | CompoundSelect[str]":
+    """Return the statement that finds which of the given reviews are answered."""
+    ids = [table_of(row).c.id for row in (ReviewRow, AbstentionRow)]
+    reviews, abstentions = (select(key).where(among_given(key, dialect)) for key in ids)
+    return reviews if again else reviews.union_all(abstentions)
 
 
 def count_pending(

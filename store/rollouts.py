@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from dca.domain.errors import NothingSelected, SelectionError
 from dca.domain.rollout import Rollout
-from store.paging import chunks, in_order, needs_keys, row_pages, selected_keys
+from store.paging import chunks, in_order, needs_keys, read_rows, row_pages, selected_keys
 from store.rollout_rows import to_rollout, to_row
 from store.selection import Selection, among, conditions, starts_with
 from store.tables import RolloutRow
-from store.writing import dialect_of, insert_new, now
+from store.writing import dialect_of, insert_new, now, table_of
+
+_ARRAYS = frozenset({"token_ids", "prompt_ids", "offsets", "logprobs"})
+"""Columns that can outweigh the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +85,10 @@ def iter_rollouts(
         yield [to_rollout(row, arrays=arrays) for row in rows]
 
 
-def whole_rows(*, arrays: bool) -> Select[RolloutRow]:
+def whole_rows(*, arrays: bool) -> Select[*tuple[Any, ...]]:
     """Return the statement that reads rollouts, with or without their token arrays."""
-    if arrays:
-        return select(RolloutRow)
-    left_out = (
-        RolloutRow.token_ids,
-        RolloutRow.prompt_ids,
-        RolloutRow.offsets,
-        RolloutRow.logprobs,
-    )
-    return select(RolloutRow).options(*[defer(column, raiseload=True) for column in left_out])
+    columns = table_of(RolloutRow).columns
+    return select(*[column for column in columns if arrays or column.name not in _ARRAYS])
 
 
 def iter_groups(
@@ -104,7 +101,7 @@ def iter_groups(
     """
     for names in _group_pages(session, selection, page):
         wanted = among(RolloutRow.group_id, names, dialect_of(session))
-        rows = session.scalars(in_order(whole_rows(arrays=arrays).where(wanted)))
+        rows = read_rows(session, in_order(whole_rows(arrays=arrays).where(wanted)))
         rollouts = [to_rollout(row, arrays=arrays) for row in rows]
         yield [list(group) for _, group in groupby(rollouts, key=lambda item: item.group_id)]
 
@@ -139,7 +136,7 @@ def find_rollout(session: Session, id_prefix: str) -> Rollout:
         SelectionError: Several ids start so.
     """
     statement = whole_rows(arrays=True).where(starts_with(RolloutRow.id, id_prefix))
-    rows = session.scalars(statement.order_by(RolloutRow.id).limit(4)).all()
+    rows = read_rows(session, statement.order_by(RolloutRow.id).limit(4))
     if not rows:
         raise NothingSelected(f"no rollout has an id that starts with {id_prefix!r}")
     if len(rows) > 1 and rows[0].id != id_prefix:

@@ -18,8 +18,21 @@ from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, bindparam, func, not_, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    String,
+    and_,
+    any_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import TypeEngine
 
 from dca.domain.errors import SelectionError
 from store.codecs import storable, to_json
@@ -267,8 +280,42 @@ def among(
     They travel as one parameter, an array or a JSON list: an IN list would be a new statement for
     every length, and ends at 32,766 values on SQLite.
     """
-    stored = [storable(value) for value in values]
+    return _among(column, bindparam(None, given(values, dialect), _GIVEN[dialect]), dialect)
+
+
+def among_given(column: ColumnElement[str], dialect: str) -> ColumnElement[bool]:
+    """Return ``column IN :given``, for a statement that is built once.
+
+    It is executed with ``{"given": given(values, dialect)}``: building a statement anew costs
+    more than a small database call.
+    """
+    return _among(column, bindparam("given", type_=_GIVEN[dialect]), dialect)
+
+
+def each_given(dialect: str) -> ColumnElement[str]:
+    """Return the column of values in ``:given``, see ``among_given``."""
+    parameter = bindparam("given", type_=_GIVEN[dialect])
     if dialect == "postgresql":
-        return column == any_(bindparam(None, stored, ARRAY(String)))
-    each = func.json_each(bindparam(None, to_json(stored), String)).table_valued("value")
+        return func.unnest(parameter)
+    return func.json_each(parameter).table_valued("value").c.value
+
+
+def given(values: Sequence[str], dialect: str) -> list[str] | str:
+    """Return values as the one parameter that they travel in."""
+    stored = [storable(value) for value in values]
+    return stored if dialect == "postgresql" else to_json(stored)
+
+
+_GIVEN: Mapping[str, TypeEngine[Any]] = {"postgresql": ARRAY(String), "sqlite": String()}
+"""Type of the parameter."""
+
+
+def _among(
+    column: ColumnElement[str] | InstrumentedAttribute[str],
+    parameter: BindParameter[Any],
+    dialect: str,
+) -> ColumnElement[bool]:
+    if dialect == "postgresql":
+        return column == any_(parameter)
+    each = func.json_each(parameter).table_valued("value")
     return column.in_(select(each.c.value))

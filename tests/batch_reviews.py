@@ -11,12 +11,16 @@ from benchmarks.fault_server.running import Served
 from benchmarks.fault_server.settings import Settings
 from dca.domain.rollout import Rollout
 from dca.pipeline.batch_review import BatchResult, Rounds, batch_review
+from dca.pipeline.dialogues import asker_of
+from dca.pipeline.progress import Silent
 from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint
 from reviewers.model_reviewer import ModelReviewer
 from reviewers.models import anthropic_reviewer, openai_reviewer
 from reviewers.prices import Price
+from store.batches import live_batches
 from store.engine import open_store, transaction
+from store.reviews import abstentions_of, reviews_of
 from store.rollouts import add_rollouts
 from store.selection import Selection
 from store.tables import BatchRow, ClaimRow, ReplyRow, ReviewRow
@@ -27,6 +31,7 @@ QUICK = Rounds(first=0.02, longest=0.05)
 ONCE = Rounds(wait=False)
 PRICE = Price(2.0, 8.0, batch=0.5)
 KINDS = ("chat", "responses", "anthropic")
+LABELS = "contribution-v1"
 
 
 def settings(rates: Rates | None = None, seconds: float = 0.15, **more: Any) -> Settings:
@@ -74,3 +79,32 @@ def counts(engine: Engine) -> dict[str, int]:
 def doubled(server: Served) -> int:
     """Return how many valid answers were delivered for a question that had one."""
     return server.ledger.totals.doubled
+
+
+class Notes(Silent):
+    """A listener that keeps what it is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
+
+
+def stored(engine, reviewer):
+    """Return the reviews and abstentions of one reviewer."""
+    ids = [item.id for item in plain_rollouts(40)]
+    found = []
+    with transaction(engine) as session:
+        for read in (reviews_of, abstentions_of):
+            mine = read(session, ids, label_set=LABELS, reviewers=[reviewer.info.digest])
+            found.append([answer for answers in mine.values() for answer in answers])
+    return found
+
+
+def open_batch(engine, reviewer):
+    """Return the only batch of a reviewer, which is open."""
+    with transaction(engine) as session:
+        (batch,) = live_batches(session, asker_of(reviewer))
+    assert batch.state == "open"
+    return batch

@@ -2,24 +2,18 @@
 
 import threading
 import time
-import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
-from sqlalchemy import update
 
 from benchmarks.fault_server.plan import Fault, Rates
 from benchmarks.fault_server.running import on_thread
 from benchmarks.fault_server.settings import BatchLimits
 from dca.domain.errors import ConfigError, CredentialError, NothingSelected
-from dca.domain.review import Abstention, AbstentionKind
 from dca.pipeline.batch_office import parted
 from dca.pipeline.batch_review import Rounds, batch_review
-from dca.pipeline.dialogues import asker_of
-from dca.pipeline.progress import Silent
 from dca.pipeline.review import review_store
 from reviewers.batches.anthropic import AnthropicBatches
 from reviewers.batches.openai import OpenAIBatches
@@ -29,32 +23,29 @@ from reviewers.calling import Calling
 from reviewers.endpoint import Endpoint
 from reviewers.models import openai_reviewer
 from reviewers.prices import cost_of
-from reviewers.protocol import review_key
-from reviewers.question import Asking
 from reviewers.rules import offline_panel
-from store.batches import change_batch, items_of, live_batches
 from store.engine import open_store, transaction
-from store.jobs import list_jobs, start_job
-from store.reviews import abstentions_of, add_answers, reviews_of
+from store.jobs import list_jobs
 from store.rollouts import add_rollouts
 from store.selection import Selection, parse_where
-from store.tables import BatchRow, ReplyRow
 from tests.batch_reviews import (
     KEY,
     KINDS,
     ONCE,
     PRICE,
     QUICK,
+    Notes,
     counts,
     doubled,
     filled,
     model,
+    open_batch,
     run,
     settings,
+    stored,
 )
 from tests.command_line import plain_rollouts
 
-LABELS = "contribution-v1"
 EACH = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -69,35 +60,6 @@ def store(tmp_path):
     engine = filled(tmp_path, 12)
     yield engine
     engine.dispose()
-
-
-class Notes(Silent):
-    """A listener that keeps what it is told."""
-
-    def __init__(self):
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
-
-
-def stored(engine, reviewer):
-    """Return the reviews and abstentions of one reviewer."""
-    ids = [item.id for item in plain_rollouts(40)]
-    found = []
-    with transaction(engine) as session:
-        for read in (reviews_of, abstentions_of):
-            mine = read(session, ids, label_set=LABELS, reviewers=[reviewer.info.digest])
-            found.append([answer for answers in mine.values() for answer in answers])
-    return found
-
-
-def open_batch(engine, reviewer):
-    """Return the only batch of a reviewer, which is open."""
-    with transaction(engine) as session:
-        (batch,) = live_batches(session, asker_of(reviewer))
-    assert batch.state == "open"
-    return batch
 
 
 @EACH
@@ -252,43 +214,6 @@ def test_a_rollout_without_text_needs_no_request(tmp_path):
     assert result.reviewers[0].abstentions == {"invalid": 1}
 
 
-def test_rollouts_of_one_problem_are_asked_about_together(store):
-    with on_thread(settings(Rates({Fault.BAD_SCHEMA: 0.4}))) as server:
-        asking = Asking(together=3)
-        reviewer = model("chat", server.url, asking=asking)
-        assert reviewer.bundle == 3
-        left = run(store, [reviewer], rounds=ONCE)
-        result = run(store, [reviewer])
-        assert doubled(server) == 0
-
-    # Six rollouts in each of two groups.
-    assert left.submitted == 4
-    reviews, abstentions = stored(store, reviewer)
-    assert len(reviews) + len(abstentions) == 12
-    assert result.reviewers[0].reviews == len(reviews) > 0
-    assert counts(store)["replies"] == counts(store)["claims"] == 0
-
-
-def test_a_joint_dialogue_goes_on_only_where_all_of_it_is_selected(store):
-    with on_thread(settings(Rates({Fault.BAD_SCHEMA: 1.0}))) as server:
-        reviewer = model("chat", server.url, asking=Asking(together=3))
-        run(store, [reviewer], rounds=ONCE)
-        time.sleep(0.3)
-        # Collected, but what it asks next is outside of the selection.
-        result = batch_review(store, [reviewer], parse_where("step:0"), rounds=ONCE)
-        before = counts(store)["replies"]
-        # One of them is answered otherwise: its companions are asked for anew.
-        first = plain_rollouts(1)[0]
-        with transaction(store) as session:
-            key = review_key(reviewer, first)
-            add_answers(session, [Abstention(key, AbstentionKind.REFUSED, "no")])
-        ended = run(store, [reviewer])
-
-    assert (before, result.submitted) == (4, 0)
-    assert (ended.submitted > 4, ended.reviewers[0].pending) == (True, 0)
-    assert counts(store)["replies"] == 0
-
-
 def test_the_worst_case_of_what_is_submitted_stays_below_every_cap(store):
     with on_thread(settings()) as server:
         reviewer = model("chat", server.url)
@@ -399,163 +324,6 @@ def test_a_provider_that_is_not_there_stops_only_its_reviewer(kind, store):
 
     assert result.submitted in (12, 24)
     assert len(stored(store, models[1])[0]) == 12
-
-
-def test_results_of_nobody_are_counted_and_not_used(store):
-    with on_thread(settings()) as server:
-        reviewer = model("chat", server.url)
-        run(store, [reviewer], rounds=ONCE)
-        batch = open_batch(store, reviewer)
-        with transaction(store) as session:
-            # As if the store remembered half of what it had submitted.
-            some = items_of(session, batch.id)[:6]
-            session.execute(
-                update(BatchRow).values(items=zlib.compress(msgspec.json.encode(some)))
-            )
-        time.sleep(0.3)
-        result = run(store, [reviewer], rounds=ONCE)
-
-    assert (result.unknown, result.reviewers[0].reviews, result.submitted) == (6, 6, 6)
-
-
-def forget(engine, reviewer, run_is_dead=True):
-    """Let the store know no more of a batch than before the provider answered."""
-    batch = open_batch(engine, reviewer)
-    columns = {"state": "submitting", "remote": None}
-    with transaction(engine) as session:
-        if not run_is_dead:
-            columns["run"] = start_job(session, "review", {})
-        session.execute(update(BatchRow).where(BatchRow.id == batch.id).values(**columns))
-
-
-@EACH
-def test_a_batch_whose_run_was_killed_in_between_is_found_at_the_provider(kind, store):
-    notes = Notes()
-    with on_thread(settings()) as server:
-        reviewer = model(kind, server.url)
-        run(store, [reviewer], rounds=ONCE)
-        forget(store, reviewer)
-        result = run(store, [reviewer], progress=notes)
-        batches = server.ledger.totals.batches
-
-    assert (result.submitted, result.reviewers[0].reviews, batches) == (0, 12, 1)
-    assert any("which had been submitted" in text for text in notes.said)
-
-
-def test_a_batch_that_another_run_is_submitting_is_left_alone(store):
-    with on_thread(settings()) as server:
-        reviewer = model("chat", server.url)
-        run(store, [reviewer], rounds=ONCE)
-        forget(store, reviewer, run_is_dead=False)
-        result = run(store, [reviewer], rounds=ONCE)
-        with transaction(store) as session:
-            (batch,) = live_batches(session, asker_of(reviewer))
-
-    assert (result.submitted, result.open, batch.state) == (0, 12, "submitting")
-
-
-def test_a_key_that_is_refused_later_leaves_the_batch_as_it_is(store, monkeypatch):
-    with on_thread(settings(seconds=30)) as server:
-        reviewer = model("chat", server.url)
-        run(store, [reviewer], rounds=ONCE)
-        monkeypatch.setenv("MY_KEY", "sk-wrong-key-1234")
-        with pytest.raises(CredentialError):
-            run(store, [reviewer])
-
-    assert open_batch(store, reviewer).requests == 12
-    assert counts(store)["claims"] == 12
-
-
-def test_only_what_the_provider_has_can_be_cancelled(store):
-    with on_thread(settings(seconds=30)) as server:
-        reviewer = model("anthropic", server.url)
-        run(store, [reviewer], rounds=ONCE)
-        forget(store, reviewer)
-        cancel = Rounds(wait=False, cancel=True)
-        result = run(store, [reviewer], rounds=cancel)
-
-    # It may be the one that is worked on there: that shows when it has ended.
-    assert (result.open, result.submitted) == (12, 0)
-
-
-def long_rollout():
-    """Return a rollout that takes several windows."""
-    first = plain_rollouts(1)[0]
-    text = "\n".join(f"Line {number}: {number} + 1 = {number + 1}." for number in range(900))
-    return replace(first, completion=text + "\nThe answer is 1.")
-
-
-@EACH
-def test_long_rollouts_are_read_window_by_window_through_several_batches(kind, tmp_path):
-    engine = filled(tmp_path, [long_rollout(), *plain_rollouts(4)[1:]])
-    rates = Rates({Fault.SERVER_ERROR: 0.2})
-    with on_thread(settings(rates)) as server:
-        asking, calling = Asking(context_tokens=9_000), Calling(max_tokens=2_000)
-        reviewer = model(kind, server.url, asking=asking, calling=calling)
-        result = run(engine, [reviewer])
-        batches, attempts = server.ledger.totals.batches, server.ledger.totals.attempts
-        assert doubled(server) == 0
-    reviews, abstentions = stored(engine, reviewer)
-    left = counts(engine)
-    engine.dispose()
-
-    assert len(reviews) + len(abstentions) == 4
-    assert (result.reviewers[0].pending, left["claims"], left["replies"]) == (0, 0, 0)
-    # More questions than rollouts, so more than one round.
-    assert (batches > 2, attempts > 6) == (True, True)
-    assert max(review.raw.count("\n\x1e\n") for review in reviews) > 2
-
-
-def test_a_window_that_gets_no_reply_ends_no_dialogue_before_its_time(tmp_path):
-    engine = filled(tmp_path, [long_rollout()])
-    with on_thread(settings(Rates({Fault.SERVER_ERROR: 1.0}))) as server:
-        asking, calling = Asking(context_tokens=9_000), Calling(max_tokens=2_000)
-        reviewer = model("chat", server.url, asking=asking, calling=calling)
-        result = run(engine, [reviewer])
-    left = counts(engine)
-    engine.dispose()
-
-    assert result.reviewers[0].abstentions == {"unavailable": 1}
-    assert (left["claims"], left["replies"]) == (0, 0)
-
-
-def test_kept_replies_to_other_questions_are_not_used(store):
-    with on_thread(settings(Rates({Fault.BAD_SCHEMA: 1.0}))) as server:
-        reviewer = model("chat", server.url)
-        run(store, [reviewer], rounds=ONCE)
-        time.sleep(0.3)
-        run(store, [reviewer], rounds=ONCE)
-        with transaction(store) as session:
-            session.execute(update(ReplyRow).values(question="of another version"))
-        run(store, [reviewer])
-        attempts = server.ledger.totals.attempts
-
-    # Twelve first turns, twelve repair turns in vain, twelve dialogues from their beginning.
-    assert attempts == 12 * 2 + 12 * 2
-
-
-def test_a_batch_that_fails_as_a_whole_is_tried_three_times(store):
-    with on_thread(settings(Rates(batch_failed=1.0))) as server:
-        result = run(store, [model("chat", server.url)])
-        batches, attempts = server.ledger.totals.batches, server.ledger.totals.attempts
-
-    assert (batches, attempts) == (3, 0)
-    assert result.reviewers[0].abstentions == {"unavailable": 12}
-    (reason,) = result.reviewers[0].reasons
-    assert "invalid_request: The batch failed." in reason
-
-
-@pytest.mark.parametrize("kind", ["chat", "anthropic"])
-def test_a_batch_that_the_provider_forgot_is_pending_again(kind, store):
-    with on_thread(settings()) as server:
-        reviewer = model(kind, server.url)
-        run(store, [reviewer], rounds=ONCE)
-        batch = open_batch(store, reviewer)
-        with transaction(store) as session:
-            change_batch(session, batch.id, "open", remote="batch_999")
-        result = run(store, [reviewer])
-
-    assert (result.submitted, result.reviewers[0].reviews) == (12, 12)
 
 
 def test_only_models_with_batches_can_be_asked_so(tmp_path):

@@ -142,7 +142,7 @@ def test_a_dead_server_is_asked_five_times_and_the_other_reviewers_go_on(capsys,
     document = invoke(capsys, "review", "--concurrency", "1", "--json").document
 
     assert answer.code == 3
-    fault = f"Connection error. (base_url {url})"
+    fault = f"no connection: Connection refused (base_url {url})"
     assert f"\nb: stopped after 5 failures in a row: {fault}\n" in answer.out
     assert f"\nb: abstained on 5: {fault}\n" in answer.out
     assert re.search(r"^b +0 +0 +25 +0 +0 +unavailable 5$", answer.out, re.MULTILINE)
@@ -169,7 +169,8 @@ def test_a_consensus_of_abstentions_alone_says_why(capsys, folder):
 
     assert "run dca review first" in empty.err
     assert reviewed.code == 3
-    assert "every review of this panel is an abstention; 2 of them: b: Connection" in settled.err
+    fault = "b: no connection: Connection refused"
+    assert f"every review of this panel is an abstention; 2 of them: {fault}" in settled.err
     assert "dca review --retry-failed asks again" in settled.err
 
 

@@ -32,7 +32,7 @@ def test_every_value_says_where_it_comes_from(here):
     assert origins["credit.cap"] == (4.0, "default")
     assert origins["panels.main.reviewers"][1] == "dca.toml:26"
     assert origins["reviewers.a.api_key_env"] == ("A_KEY", "dca.toml:34")
-    assert origins["reviewers.a.retries"] == (4, "default")
+    assert origins["reviewers.a.retries"] == (7, "default")
     assert origins["labels.math-v1.padding"][1] == "dca.toml:11"
 
 

@@ -73,7 +73,8 @@ def test_without_any_file_there_are_defaults_and_the_offline_panel(here):
             "[reviewers.a]\nkind = 'anthropic'\nmodel = 'm'\nrule = 'x'\n",
             "dca.toml:4: unknown key reviewers.a.rule; there is model, protocol, outcome, "
             "style, persona, examples, rollouts_per_request, temperature, max_output_tokens, "
-            "context_tokens, effort, timeout, retries, price, kind, family, "
+            "context_tokens, effort, timeout, retries, concurrency, requests_per_minute, "
+            "tokens_per_minute, extra, price, kind, family, "
             "api_key_env, base_url, response_format",
         ),
         (

@@ -4,6 +4,7 @@ import gzip
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -316,16 +317,11 @@ def test_an_answer_may_take_the_place_of_an_abstention_when_that_is_wanted(store
 
 
 def test_a_rollout_without_text_has_no_request(tmp_path):
-    blank = plain_rollouts(1)[0]
-    engine = filled(tmp_path, [type(blank)(**{**_fields(blank), "completion": " "})])
+    engine = filled(tmp_path, [replace(plain_rollouts(1)[0], completion=" ")])
     (row,) = written(engine, [model("chat", NOWHERE)], tmp_path / "1.jsonl").reviewers
     engine.dispose()
 
     assert (row.requests, row.empty, row.path) == (0, 1, None)
-
-
-def _fields(rollout):
-    return {name: getattr(rollout, name) for name in type(rollout).__slots__}
 
 
 def test_files_that_are_there_stay(store, tmp_path):

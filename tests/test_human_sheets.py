@@ -255,16 +255,17 @@ def test_a_blind_sheet_tells_neither_outcome_nor_reference():
     assert blind.info.digest != Human("ana").info.digest
 
 
-def test_a_text_that_no_file_can_hold_is_written_in_escapes(tmp_path, capsys, monkeypatch):
+def test_a_sheet_is_written_in_letters_that_people_read(tmp_path, capsys, monkeypatch):
     (tmp_path / "dca.toml").write_text(TABLES)
-    asked = (Message("user", "é\ud800?"),)
+    asked = (Message("user", "Combien\x00 d'\ud800étés ?"),)
     fill(tmp_path / "dca.db", [replace(rollout(TEXT), prompt=asked)])
     clean_folder(tmp_path, monkeypatch)
 
     (line,) = sheets(capsys)
 
-    assert line["problem"] == "é\ud800?"
-    assert b"\xc3\xa9\\ud800" in Path("sheet.jsonl").read_bytes()
+    # The store has made what no database can hold visible.
+    assert line["problem"] == "Combien\\x00 d'\\ud800étés ?"
+    assert "étés" in Path("sheet.jsonl").read_text("utf-8")
 
 
 def test_a_person_stays_the_same_reviewer():

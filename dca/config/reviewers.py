@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -144,8 +145,16 @@ class ModelReviewer(AskedReviewer):
     """Reasoning effort in the provider's words; left out of the request when not set."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds for one request."""
-    retries: Annotated[int, Field(ge=0, le=20)] = 4
-    """Further tries after a transport fault or a rate limit."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 7
+    """Further tries after a fault; waiting for a rate limit is no try."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Most requests to this model in flight; not set: ``[review] concurrency``."""
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """A cap of your own; the provider's limits are read from its answers."""
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """The same for tokens, input and output together."""
+    extra: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """Further fields of the request, as the provider spells them."""
     price: UserPrice | None = None
     """Dollars for a million tokens, before the price table; ``free``: a server of your own."""
 
@@ -156,6 +165,8 @@ class OpenAIReviewer(ModelReviewer):
     kind: Literal["openai"] = "openai"
     family: Word = "openai"
     """Reviewers of one family count as partly the same voice."""
+    api: Literal["chat", "responses"] = "chat"
+    """Which of the two: chat completions or responses."""
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key."""
     base_url: ServerUrl | None = None
@@ -186,6 +197,8 @@ class CompatibleReviewer(ModelReviewer):
     """Address up to and including ``/v1``."""
     family: Word
     """Reviewers of one family count as partly the same voice: name the base model."""
+    api: Literal["chat", "responses"] = "chat"
+    """Which of the two: chat completions or responses."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the key; not set: no key is sent."""
     response_format: Literal["json_schema", "json_object", "none"] = "json_schema"

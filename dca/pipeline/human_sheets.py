@@ -96,9 +96,7 @@ def write_sheets(engine: Engine, human: Human, selection: Selection, path: Path)
 
 def _line(sheet: Mapping[str, object]) -> bytes:
     """Return a sheet as a line that people can read."""
-    text = json.dumps(sheet, ensure_ascii=False)
-    # What UTF-8 cannot hold, lone surrogates, becomes the JSON escape that stands for it.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return json.dumps(sheet, ensure_ascii=False).encode() + b"\n"
 
 
 def take_sheets(engine: Engine, human: Human, source: Source) -> Taken:

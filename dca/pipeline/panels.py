@@ -125,6 +125,7 @@ def _openai(name: str, settings: OpenAIReviewer | CompatibleReviewer, config: Co
         calling=_calling(settings),
         price=price_of(settings),
         kind=settings.kind,
+        api=settings.api,
     )
 
 
@@ -212,8 +213,12 @@ def _calling(settings: ModelReviewer) -> Calling:
         max_tokens=settings.max_output_tokens,
         temperature=settings.temperature,
         effort=settings.effort,
+        extra=settings.extra,
         timeout=settings.timeout,
         attempts=settings.retries + 1,
+        concurrency=settings.concurrency,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
     )
 
 

@@ -142,11 +142,11 @@ class Tally:
             reason = faults[0].removeprefix(f"{row.name}: ")
             self._stop(row, f"stopped after {HOPELESS} failures in a row: {reason}")
 
-    def _stop(self, row: Row, why: str) -> None:
-        """Ask a reviewer no more, and say so once."""
+    def _stop(self, row: Row, why: str, said: str = "") -> None:
+        """Ask a reviewer no more, and say so once, in other words where some are given."""
         if not row.stopped:
             row.stopped = why
-            self.progress.note(f"{row.name}: {why}")
+            self.progress.note(f"{row.name}: {said or why}")
 
     def given_up(self, reviewer: Reviewer) -> bool:
         """Tell whether a reviewer is asked no more."""
@@ -170,7 +170,10 @@ class Tally:
             row = self._rows[line.name]
             row.meter = line.meter
             if line.down is not None:
-                self._stop(row, f"stopped: {str(line.down).removeprefix(f'{row.name}: ')}")
+                why = str(line.down).removeprefix(f"{row.name}: ")
+                # The command ends with a refused key's error: once is enough.
+                refused = isinstance(line.down, CredentialError)
+                self._stop(row, f"stopped: {why}", "its key was refused" if refused else "")
                 if isinstance(line.down, BudgetSpent) and not self.over:
                     self.over = line.down.cap
         figures = [self._figures(row) for row in self._rows.values()]
