@@ -282,9 +282,12 @@ def test_the_number_of_statements_does_not_grow_with_the_answers(session, store_
     sent = []
     event.listen(store_engine, "before_cursor_execute", lambda *call: sent.append(call[2]))
 
-    assert add_answers(session, answers) == 10
-    assert len(sent) == 1
+    assert add_answers(session, answers[:1]) == 1
+    for_one = len(sent)
+    assert add_answers(session, answers) == 9
+    assert len(sent) == 2 * for_one <= 6
+    sent.clear()
     assert len(reviews_of(session, IDS, label_set=LABELS)) == 5
-    assert len(sent) == 2
+    assert len(sent) == 1
     assert list(pending(session, OTHER.digest, "p1", LABELS, 1, Selection())) == []
-    assert len(sent) == 6  # a page of keys, their reviews and abstentions, and the empty page
+    assert len(sent) == 5  # a page of keys, their reviews and abstentions, and the empty page
