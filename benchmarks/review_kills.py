@@ -206,7 +206,7 @@ def _moment(killer: Killer, args: argparse.Namespace) -> float:
     """
     if killer.starts and killer.chance.random() < 0.1:
         return -killer.chance.random() * median(killer.starts)
-    guess = 1000 * args.width / max(args.median_ms, 50) / 2
+    guess = 1000 * args.width / max(args.median_ms, 50)
     rate = median(killer.rates) if killer.rates else guess
     left = args.items - count_reviews(killer.folder)
     share = left / rate / (args.kills - len(killer.in_flight) + 1)

@@ -88,16 +88,19 @@ class LearnedLimit:
         if room.left is None:
             return
         left = (min(room.left, limit),) * 2
-        fixed = self.refill.fixed
+        before = self.refill.fixed, self.refill.burst is None
         if room.reset is not None:
             seen = Sighting(limit, left[0], room.reset, view.sent, view.came)
             self.refill.see(seen)
             left = self.refill.room(seen, self.refill.rate(limit, view.size))
-        restart = new or limit != self.limit or fixed != self.refill.fixed
+        judged = before != (self.refill.fixed, self.refill.burst is None)
+        restart = new or judged or limit != self.limit
         self.limit = limit
         self._fit(view.size)
         self.bucket.advance(view.came, view.unsent)
         left = min(left[0], self.bucket.capacity), min(left[1], self.bucket.capacity)
+        if judged:
+            self.bucket.drain = 0.0  # learned by the wrong measure
         if restart:
             # The most careful reading: the server has seen nothing that was sent later.
             self._move(min(left) - view.behind - self.bucket.level)
@@ -135,7 +138,7 @@ class LearnedLimit:
 
     def _fit(self, size: float) -> None:
         bucket = self.bucket
-        bucket.capacity = min(self.limit, self.burst)
+        bucket.capacity = min(self.limit, self.burst, self.refill.burst or self.limit)
         bucket.refill = self.refill.rate(self.limit, size)
         usual = bucket.refill * CUSHION_S + self.coarse
         bucket.cushion = min(usual * self.slack, bucket.capacity / 3)

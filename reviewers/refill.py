@@ -5,7 +5,7 @@ away as the bucket is empty: used / (limit / period). A *fixed* window is whole 
 moment, whatever was used, so its resets name the same moment until that has passed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reviewers.headroom import Reset
 
@@ -15,6 +15,12 @@ USUAL = (1.0, MINUTE, 3600.0, 86400.0)
 _CERTAIN = 4
 """Most by which the votes for one kind may outweigh those for the other, so that a judgement can
 be revised."""
+_AGREED = 8
+"""Sightings that have to agree on a small bucket."""
+_APART = 4.0
+"""Least by which what was left has to differ among them."""
+_SMALL = 0.9
+"""Largest share of a limit per minute that a small bucket holds."""
 _ROUNDED = 0.01
 """Share of a limit to which providers round what is left."""
 
@@ -53,6 +59,39 @@ class Sighting:
 
 
 @dataclass(slots=True, eq=False)
+class Pieces:
+    """The guess that a limit per minute is enforced in shorter pieces."""
+
+    holds: tuple[float, float] = (0.0, float("inf"))
+    """Least and most that the bucket can hold, if it refills by the limit in a minute."""
+    seen: int = 0
+    """Sightings that agree on it."""
+    lefts: tuple[float, float] = (float("inf"), 0.0)
+    """Least and most that was left in them."""
+
+    @property
+    def burst(self) -> float | None:
+        """What the bucket holds; ``None`` while it need not be smaller than the limit."""
+        alike = self.lefts[1] - self.lefts[0] < max(_APART, self.holds[1] / 2)
+        return None if self.seen < _AGREED or alike else self.holds[0]
+
+    def see(self, seen: Sighting) -> None:
+        """Take one more sighting into account."""
+        if not seen.reset.seconds or seen.reset.dated:
+            return  # some servers always say 0, and whole seconds tell too little
+        soonest, latest = (seen.left + span * seen.limit / MINUTE for span in seen.spans)
+        holds = soonest, latest + 1.0  # what is left is rounded down
+        if _overlap(self.holds, holds):
+            self.holds = max(self.holds[0], holds[0]), min(self.holds[1], holds[1])
+            self.lefts = min(self.lefts[0], seen.left), max(self.lefts[1], seen.left)
+            self.seen += 1
+        else:
+            self.holds, self.lefts, self.seen = holds, (seen.left, seen.left), 1
+        if self.holds[1] > _SMALL * seen.limit:
+            self.seen = 0
+
+
+@dataclass(slots=True, eq=False)
 class Refill:
     """The judgement on one limit."""
 
@@ -64,11 +103,18 @@ class Refill:
     """Sightings that only a fixed window explains, less those that only a sliding one does."""
     first: Sighting | None = None
     """What later sightings are compared with."""
+    pieces: Pieces = field(default_factory=Pieces)
+    """Whether a limit per minute is enforced in shorter pieces."""
 
     @property
     def fixed(self) -> bool:
         """True when the limit is a fixed window."""
-        return self.votes > 0
+        return self.votes > 0 and self.burst is None
+
+    @property
+    def burst(self) -> float | None:
+        """What the bucket of a limit per minute holds; ``None``: all that the limit says."""
+        return self.pieces.burst
 
     def rate(self, limit: float, largest: float) -> float:
         """Return what the limit allows per second over a long time.
@@ -78,6 +124,8 @@ class Refill:
             largest: Size of a large request; an even stream may begin a fixed window with one
                 more than it ends with, so there must be room for one.
         """
+        if self.burst is not None:
+            return limit / MINUTE
         if not self.fixed:
             return limit / self.period
         return max(limit - largest, limit / 2) / self.window
@@ -101,6 +149,7 @@ class Refill:
 
     def see(self, seen: Sighting) -> None:
         """Take one more sighting into account."""
+        self.pieces.see(seen)
         self._stretch(seen)
         first = self.first
         if first is None or seen.limit != first.limit:

@@ -47,6 +47,8 @@ class Limit:
     whole_at: float = 0.0
     told: float | None = None
     """What the headers call the limit where it is enforced in shorter pieces."""
+    of_minute: bool = False
+    """True: the headers name the limit of a minute beside what is left of a smaller bucket."""
 
     def __post_init__(self) -> None:
         self.level = self.capacity
@@ -113,6 +115,8 @@ class Server:
             limit.advance(now)
             told = limit.told or limit.capacity
             left = math.floor(limit.level + told - limit.capacity)
+            if limit.of_minute:
+                told, left = 60 * limit.rate, math.floor(limit.level)
             reset = limit.reset_in(now)
             if self.dialect == "openai":
                 name = limit.name.removeprefix("input-")

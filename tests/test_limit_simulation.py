@@ -64,6 +64,16 @@ def test_a_limit_by_the_second_is_used_up_and_kept(
     assert sum(moment < 2.0 for moment in outcome.refused) <= 25
 
 
+@pytest.mark.parametrize("kind", ["requests", "input-tokens"])
+def test_a_limit_named_by_the_minute_and_kept_by_the_second_is_learned(kind: str) -> None:
+    tested = limit(kind, period=1.0)
+    tested.of_minute = True
+    outcome = run([tested], 2000, ("openai", False))
+
+    assert share(outcome, tested, 60.0) >= 0.97
+    assert outcome.share_refused(after=60.0) < 0.01
+
+
 @pytest.mark.parametrize("way", [("openai", False), ("anthropic", True)])
 def test_three_processes_share_a_key(way: tuple[str, bool]) -> None:
     tested = limit("requests", period=60.0)

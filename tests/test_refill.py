@@ -57,6 +57,52 @@ def test_room_in_a_fixed_window_is_what_an_even_use_of_the_rest_leaves() -> None
     assert refill.room(span(600, 90, sent=0), 10) == pytest.approx((0, 0))
 
 
+def small(left: float, sent: float) -> Sighting:
+    """A bucket of 10 that refills by 10 a second, under the name of 600 a minute."""
+    return span(left, (10 - left) / 10, sent)
+
+
+def test_a_limit_by_the_minute_in_a_small_bucket_is_seen_after_eight_sightings() -> None:
+    refill = Refill()
+    for second in range(7):
+        refill.see(small(second, sent=second))
+    assert refill.burst is None
+
+    refill.see(small(7, sent=7))
+
+    # A hundredth of a second in the header is a tenth of a request.
+    assert refill.burst == pytest.approx(9.9)
+    assert refill.rate(600, 1) == 10
+    assert not refill.fixed
+
+
+def test_what_contradicts_a_small_bucket_ends_it() -> None:
+    refill = Refill()
+    for second in range(8):
+        refill.see(small(second, sent=second))
+
+    refill.see(span(300, 30, sent=9))
+
+    assert refill.burst is None
+
+
+def test_sightings_that_are_all_alike_tell_no_small_bucket() -> None:
+    refill = Refill()
+    for second in range(20):
+        refill.see(small(second % 4, sent=second))  # 0 to 3: less than 4 apart
+
+    assert refill.burst is None
+
+
+def test_a_bucket_as_large_as_its_limit_is_not_small() -> None:
+    refill = Refill()
+    for second in range(20):
+        used = 20 * second
+        refill.see(span(600 - used, used / 10, sent=second))
+
+    assert refill.burst is None
+
+
 def test_a_window_is_the_shortest_usual_one_that_explains_every_reset() -> None:
     refill = Refill()
     windows = []
